@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -160,7 +161,8 @@ func (q FactQuery) resolve(s *Subject) (resolved FactQuery, why string, ok bool)
 		switch {
 		case found && isText && name != "":
 			q.Names = append(q.Names, name)
-		case v == nil && !found && len(at) < len(path): // the list is absent
+		case v == nil && !found && (len(at) < len(path) || slices.ContainsFunc(at, func(s Step) bool { return s.Kind == EachStep })):
+			// The list itself is absent.
 		default:
 			why = fmt.Sprintf("%s holds %s, want a name", at, describe(v))
 		}

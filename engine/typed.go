@@ -118,15 +118,58 @@ func declarations(p *Policy) ([]declaration, error) {
 	return all, nil
 }
 
+// sound reports whether the declared path can be read, without making the words for why not.
+func (d *declaration) sound(p Path, v any) bool {
+	if len(p) == 0 {
+		if v == nil || v == "" {
+			return !d.required && (v == nil || d.typ == String)
+		}
+		return d.typ.is(v)
+	}
+	if v == nil {
+		return !d.required
+	}
+	if p[0].Kind == KeyStep {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return false
+		}
+		for k := range m {
+			if len(k) == len(p[0].Key) && k != p[0].Key && strings.EqualFold(k, p[0].Key) {
+				return false
+			}
+		}
+		return d.sound(p[1:], m[p[0].Key])
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return false
+	}
+	if p[0].Kind == IndexStep {
+		if p[0].Index >= len(list) {
+			return !d.required
+		}
+		return d.sound(p[1:], list[p[0].Index])
+	}
+	for _, e := range list {
+		if !d.sound(p[1:], e) {
+			return false
+		}
+	}
+	return true
+}
+
 // check says what keeps the declared path from being read, and where; "" where nothing does.
 func (d *declaration) check(in *Subject) (why, where string) {
-	var root any = in.Object
-	prefix := ""
+	root, prefix := in.Object, ""
 	switch d.root {
 	case "old":
 		root, prefix = in.Old, "old."
 	case "user":
 		root, prefix = in.User, "user."
+	}
+	if d.sound(d.path, root) {
+		return "", ""
 	}
 	d.path.Walk(root, func(at Path, v any, found bool) {
 		if why != "" {
