@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -220,4 +222,57 @@ func (p Path) misspelt(v any, at Path, report func(Misspelling)) {
 			p[1:].misspelt(e, append(at[:len(at):len(at)], step), report)
 		}
 	}
+}
+
+// Steps are the path's keys (string) and indices (int), up to the first [*].
+func (p Path) Steps() []any {
+	var steps []any
+	for _, s := range p {
+		switch s.Kind {
+		case KeyStep:
+			steps = append(steps, s.Key)
+		case IndexStep:
+			steps = append(steps, s.Index)
+		default:
+			return steps
+		}
+	}
+	return steps
+}
+
+// With is a copy of the object in which every place the path leads to holds value, or is gone where value is nil; and
+// whether there was any. What is not on the way is shared.
+func (p Path) With(object map[string]any, value any) (map[string]any, bool) {
+	out, changed := p.with(object, value)
+	m, _ := out.(map[string]any)
+	return m, changed
+}
+
+func (p Path) with(v, value any) (any, bool) {
+	if len(p) == 0 {
+		return value, v != nil
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		e, ok := v[p[0].Key]
+		if p[0].Kind != KeyStep || !ok {
+			return v, false
+		}
+		inner, changed := p[1:].with(e, value)
+		m := maps.Clone(v)
+		if m[p[0].Key] = inner; inner == nil {
+			delete(m, p[0].Key)
+		}
+		return m, changed
+	case []any:
+		list, did := slices.Clone(v), false
+		for i, e := range list {
+			if p[0].Kind == EachStep || p[0].Kind == IndexStep && p[0].Index == i {
+				inner, changed := p[1:].with(e, value)
+				list[i], did = inner, did || changed
+			}
+		}
+		return list, did
+	}
+	return v, false
 }

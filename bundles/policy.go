@@ -1,0 +1,273 @@
+package bundles
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/cel"
+	"proviso.dev/proviso/engine/decode"
+	"proviso.dev/proviso/engine/host"
+	"proviso.dev/proviso/engine/region"
+	"proviso.dev/proviso/engine/rego"
+)
+
+// Domains are the first parts a policy's id may have.
+var Domains = []string{"access", "completeness", "encryption", "governance", "immutability", "recoverability", "residency", "retention"}
+
+// policyFile is policy.yaml.
+type policyFile struct {
+	Title    string                 `json:"title"`
+	Ref      string                 `json:"ref"`
+	Severity string                 `json:"severity"`
+	Match    []matchRow             `json:"match"`
+	When     string                 `json:"when"`
+	Requires map[string]engine.Type `json:"requires"`
+	Optional map[string]engine.Type `json:"optional"`
+	Facts    map[string]factQuery   `json:"facts"`
+	Params   map[string]any         `json:"params"`
+	Controls []engine.Control       `json:"controls"`
+	Fix      string                 `json:"fix"`
+}
+
+type matchRow struct {
+	Group      string   `json:"group"`
+	Versions   []string `json:"versions"`
+	Kinds      []string `json:"kinds"`
+	Operations []string `json:"operations"`
+}
+
+type factQuery struct {
+	Group     string            `json:"group"`
+	Kind      string            `json:"kind"`
+	Namespace string            `json:"namespace"`
+	Name      string            `json:"name"`
+	Labels    map[string]string `json:"labels"`
+	All       bool              `json:"all"`
+	Wildcard  bool              `json:"wildcard"`
+	Optional  bool              `json:"optional"`
+}
+
+// rule is what both languages compile to.
+type rule interface {
+	engine.Rule
+	Reads() []engine.Read
+	Lint() []engine.Problem
+}
+
+// A Folder is one policy as it lies in its folder, compiled, with the defaults of its parameters.
+type Folder struct {
+	engine.Policy
+	// Source is the catalogue the folder is part of, Dir its path there. Language is rego or cel.
+	Source   string
+	Dir      string
+	Language string
+	// Properties are the parameters' JSON Schemas by name.
+	Properties map[string]any
+
+	fsys      fs.FS
+	doc       *decode.Document
+	rule      rule
+	ruleFile  string
+	whenReads []engine.Read
+	schema    *jsonschema.Schema
+}
+
+// compilers turn rule source into rules, with one table of regions.
+type compilers struct {
+	rego *rego.Compiler
+	cel  *cel.Compiler
+}
+
+func newCompilers(regions *region.Table) compilers {
+	functions := host.Functions(regions)
+	return compilers{&rego.Compiler{Functions: functions}, &cel.Compiler{Functions: functions}}
+}
+
+// readFolder reads and compiles one folder. It returns what it could make of it together with every problem.
+func (c compilers) readFolder(src Source, dir string) (*Folder, error) {
+	f := &Folder{Source: src.Name, Dir: dir, fsys: src.FS}
+	f.ID = dir
+	file := path.Join(dir, "policy.yaml")
+	raw, err := fs.ReadFile(src.FS, file)
+	if err != nil {
+		return nil, problem(src.at(file), 0, 0, err)
+	}
+	var spec policyFile
+	if f.doc, err = decodeOne(raw, src.at(file), &spec); err != nil {
+		return nil, err
+	}
+	var errs []error
+	bad := func(at, message string, args ...any) {
+		errs = append(errs, f.problem(at, fmt.Sprintf(message, args...)))
+	}
+	if parts := strings.Split(dir, "/"); len(parts) != 2 || !slices.Contains(Domains, parts[0]) {
+		bad("", "the folder %s is no policy id: want DOMAIN/NAME with a domain of %s", dir, strings.Join(Domains, ", "))
+	}
+	for _, field := range []struct{ name, text string }{{"title", spec.Title}, {"severity", spec.Severity}, {"fix", spec.Fix}} {
+		if strings.TrimSpace(field.text) == "" {
+			bad("", "%s is missing", field.name)
+		}
+	}
+	f.Title, f.Ref, f.Fix, f.Controls = spec.Title, spec.Ref, strings.TrimSpace(spec.Fix), spec.Controls
+	if sev, ok := engine.ParseSeverity(spec.Severity); ok {
+		f.Severity = sev
+	} else if spec.Severity != "" {
+		bad("severity", "unknown severity %q: want critical, high, medium or low", spec.Severity)
+	}
+	for _, m := range spec.Match {
+		f.Match = append(f.Match, engine.MatchRow(m))
+	}
+	f.Requires, f.Optional = spec.Requires, spec.Optional
+	f.Facts = map[string]engine.FactQuery{}
+	for name, q := range spec.Facts {
+		f.Facts[name] = engine.FactQuery{Group: q.Group, Kind: q.Kind, Namespace: q.Namespace, Name: q.Name, Labels: q.Labels, All: q.All, Wildcard: q.Wildcard, Optional: q.Optional}
+	}
+	for i, control := range f.Controls {
+		if !slices.Contains([]string{"satisfies", "supports", "evidence-for"}, control.Relation) {
+			bad(fmt.Sprintf("controls[%d].relation", i), "unknown relation %q: want satisfies, supports or evidence-for", control.Relation)
+		}
+		if why := unknownControl(control); why != "" {
+			bad(fmt.Sprintf("controls[%d].id", i), "%s", why)
+		}
+	}
+	errs = append(errs, f.readParams(spec.Params)...)
+	if strings.TrimSpace(spec.When) != "" {
+		if f.When, f.whenReads, err = c.cel.Condition(src.at(file), []byte(spec.When)); err != nil {
+			errs = append(errs, f.moved("when", err))
+		}
+	}
+	ruleSource, err := c.readRule(src, f)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%d\n%s%s\n%s", len(raw), raw, f.Language, ruleSource)
+	f.Digest = engine.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
+	if len(errs) == 0 {
+		// What only the engine knows to be wrong, such as a path that cannot be parsed.
+		if _, err := engine.NewSet([]engine.Policy{f.Policy}); err != nil {
+			errs = append(errs, f.problem("", err.Error()))
+		}
+	}
+	return f, errors.Join(errs...)
+}
+
+// readRule compiles the one rule file of the folder.
+func (c compilers) readRule(src Source, f *Folder) ([]byte, error) {
+	var found []string
+	for _, name := range []string{"policy.rego", "policy.cel"} {
+		if _, err := fs.Stat(src.FS, path.Join(f.Dir, name)); err == nil {
+			found = append(found, name)
+		}
+	}
+	if len(found) != 1 {
+		return nil, f.problem("", fmt.Sprintf("the folder holds %d of policy.rego and policy.cel, want exactly one", len(found)))
+	}
+	f.ruleFile, f.Language = found[0], strings.TrimPrefix(path.Ext(found[0]), ".")
+	file := path.Join(f.Dir, f.ruleFile)
+	source, err := fs.ReadFile(src.FS, file)
+	if err != nil {
+		return nil, problem(src.at(file), 0, 0, err)
+	}
+	if f.Language == "cel" {
+		r, err := c.cel.Compile(src.at(file), source)
+		if err != nil {
+			return nil, err
+		}
+		f.rule = r
+	} else {
+		r, err := c.rego.Compile(src.at(file), source)
+		if err != nil {
+			return nil, err
+		}
+		if want := strings.NewReplacer("/", ".", "-", "_").Replace(f.ID); r.Package() != want {
+			return nil, problem(src.at(file), 1, 1, fmt.Errorf("the package is %s, want %s after the folder", r.Package(), want))
+		}
+		f.rule = r
+	}
+	f.Policy.Rule = f.rule
+	return source, nil
+}
+
+// readParams compiles the parameters' schema and takes their defaults.
+func (f *Folder) readParams(schema map[string]any) []error {
+	f.Params, f.Properties = map[string]any{}, map[string]any{}
+	if schema == nil {
+		schema = map[string]any{"type": "object"}
+	}
+	f.Properties, _ = schema["properties"].(map[string]any)
+	if _, ok := schema["additionalProperties"]; !ok {
+		schema = maps.Clone(schema)
+		schema["additionalProperties"] = false
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.LoadURL = func(url string) (io.ReadCloser, error) {
+		return nil, fmt.Errorf("load %s: a schema refers to nothing outside itself", url)
+	}
+	if err := compiler.AddResource("params", bytes.NewReader(jsonOf(schema))); err != nil {
+		return []error{f.problem("params", err.Error())}
+	}
+	var err error
+	if f.schema, err = compiler.Compile("params"); err != nil {
+		return []error{f.problem("params", fmt.Sprintf("params is no JSON Schema: %v", schemaMessage(err)))}
+	}
+	for name, property := range f.Properties {
+		p, _ := property.(map[string]any)
+		if value, ok := p["default"]; ok {
+			f.Params[name] = value
+		}
+	}
+	var errs []error
+	for _, bad := range f.checkParams(f.Params) {
+		errs = append(errs, f.problem("params.properties"+bad.at, "the default "+bad.message))
+	}
+	return errs
+}
+
+type badParam struct{ at, message string }
+
+// checkParams holds values against the schema.
+func (f *Folder) checkParams(values map[string]any) []badParam {
+	err := f.schema.Validate(values)
+	var invalid *jsonschema.ValidationError
+	if err == nil {
+		return nil
+	}
+	if !errors.As(err, &invalid) {
+		return []badParam{{"", err.Error()}}
+	}
+	var bad []badParam
+	for _, leaf := range leaves(invalid) {
+		at := ""
+		for _, part := range strings.Split(strings.TrimPrefix(leaf.InstanceLocation, "/"), "/") {
+			if part != "" {
+				at += engine.Path{{Key: "x"}, {Key: strings.NewReplacer("~1", "/", "~0", "~").Replace(part)}}.String()[1:]
+			}
+		}
+		bad = append(bad, badParam{at, leaf.Message})
+	}
+	return bad
+}
+
+func leaves(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
+	if len(e.Causes) == 0 {
+		return []*jsonschema.ValidationError{e}
+	}
+	var all []*jsonschema.ValidationError
+	for _, c := range e.Causes {
+		all = append(all, leaves(c)...)
+	}
+	return all
+}

@@ -1,0 +1,205 @@
+package bundles
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/decode"
+	"proviso.dev/proviso/engine/region"
+)
+
+// APIVersion is that of Proviso's own kinds.
+const APIVersion = "proviso.dev/v1alpha1"
+
+//go:embed schema/profile.json
+var profileSchema []byte
+
+// ProfileSchema is the JSON Schema of proviso.yaml.
+func ProfileSchema() []byte { return profileSchema }
+
+// Profile is what a user writes in proviso.yaml.
+type Profile struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Bundles are the policies to use: "builtin", and folders relative to the profile. None is builtin.
+	Bundles []string `json:"bundles"`
+	// Frameworks keeps the policies that speak to one of these; none keeps all.
+	Frameworks []string `json:"frameworks"`
+	// Mode and Unknown are deny, warn or record, for every policy that says nothing else.
+	Mode    string `json:"mode"`
+	Unknown string `json:"unknown"`
+	// Parameters are set on every policy that has one of that name.
+	Parameters map[string]any           `json:"parameters"`
+	Policies   map[string]PolicySetting `json:"policies"`
+	// Labels name the labels that classify objects: jurisdiction, dataClass, tier, retentionProfile.
+	Labels   map[string]string   `json:"labels"`
+	Clusters []Cluster           `json:"clusters"`
+	Regions  []Region            `json:"regions"`
+	Sets     map[string][]string `json:"sets"`
+	Waivers  []WaiverEntry       `json:"waivers"`
+
+	file    string
+	doc     *decode.Document
+	table   *region.Table
+	waivers []engine.Waiver
+}
+
+// PolicySetting is what a profile says of one policy.
+type PolicySetting struct {
+	Mode       string         `json:"mode"`
+	Unknown    string         `json:"unknown"`
+	Off        bool           `json:"off"`
+	Parameters map[string]any `json:"parameters"`
+}
+
+// Cluster says where a cluster stands.
+type Cluster struct {
+	// Name is what reports call it; Source its kubeconfig context or the source it is scanned from.
+	Name         string `json:"name"`
+	Source       string `json:"source"`
+	Region       string `json:"region"`
+	Jurisdiction string `json:"jurisdiction"`
+}
+
+// Region is a region that Proviso does not know, such as one's own data centre.
+type Region struct {
+	Provider      string   `json:"provider"`
+	Region        string   `json:"region"`
+	Country       string   `json:"country"`
+	Jurisdictions []string `json:"jurisdictions"`
+	Hosts         []string `json:"hosts"`
+}
+
+// WaiverEntry is a waiver as it is written. Expires is a date, through whose end (UTC) it holds, or an RFC 3339 instant.
+type WaiverEntry struct {
+	ID       string `json:"id"`
+	Policy   string `json:"policy"`
+	Subjects struct {
+		Group     string            `json:"group"`
+		Kind      string            `json:"kind"`
+		Namespace string            `json:"namespace"`
+		Name      string            `json:"name"`
+		Labels    map[string]string `json:"labels"`
+	} `json:"subjects"`
+	Owner    string `json:"owner"`
+	Reason   string `json:"reason"`
+	Approver string `json:"approver"`
+	Expires  string `json:"expires"`
+	Ticket   string `json:"ticket"`
+}
+
+// ReadProfile reads a profile. All problems are reported at once.
+func ReadProfile(file string) (*Profile, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read profile: %w", err)
+	}
+	return ParseProfile(file, raw)
+}
+
+// ParseProfile reads the text of a profile; file is the name in messages.
+func ParseProfile(file string, raw []byte) (*Profile, error) {
+	p := &Profile{file: file}
+	var err error
+	if p.doc, err = decodeOne(raw, file, p); err != nil {
+		return nil, err
+	}
+	var errs []error
+	bad := func(at, message string, args ...any) {
+		errs = append(errs, p.problem(at, fmt.Sprintf(message, args...)))
+	}
+	if p.APIVersion != APIVersion || p.Kind != "Profile" {
+		bad("", "a profile starts with apiVersion: %s and kind: Profile", APIVersion)
+	}
+	checkMode := func(at, text string) {
+		if _, ok := engine.ParseMode(text); !ok && text != "" {
+			bad(at, "unknown mode %q: want deny, warn or record", text)
+		}
+	}
+	checkMode("mode", p.Mode)
+	checkMode("unknown", p.Unknown)
+	for id, s := range p.Policies {
+		checkMode(pathOf("policies", id, "mode"), s.Mode)
+		checkMode(pathOf("policies", id, "unknown"), s.Unknown)
+	}
+	custom := make([]region.Custom, len(p.Regions))
+	for i, r := range p.Regions {
+		custom[i] = region.Custom(r)
+	}
+	if p.table, err = region.New(custom, p.Sets); err != nil {
+		bad("regions", "%v", err)
+	}
+	for i := range p.Waivers {
+		w, err := p.Waivers[i].waiver()
+		if err != nil {
+			bad(fmt.Sprintf("waivers[%d].expires", i), "%v", err)
+		}
+		p.waivers = append(p.waivers, w)
+	}
+	errs = append(errs, p.checkClusters()...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Profile) checkClusters() []error {
+	var errs []error
+	seen := map[string]bool{}
+	for i, c := range p.Clusters {
+		at := fmt.Sprintf("clusters[%d]", i)
+		if c.Name == "" || seen[c.Name] {
+			errs = append(errs, p.problem(at+".name", "a cluster needs a name of its own"))
+		}
+		seen[c.Name] = true
+		if p.table == nil || c.Region == "" {
+			continue
+		}
+		place, err := p.table.Locate("", c.Region)
+		if err != nil {
+			errs = append(errs, p.problem(at+".region", err.Error()))
+			continue
+		}
+		if c.Jurisdiction == "" {
+			continue
+		}
+		if ok, err := p.table.Within(place, []string{c.Jurisdiction}); err != nil {
+			errs = append(errs, p.problem(at+".jurisdiction", err.Error()))
+		} else if !ok {
+			errs = append(errs, p.problem(at+".jurisdiction", fmt.Sprintf("region %s does not lie in %s", c.Region, c.Jurisdiction)))
+		}
+	}
+	return errs
+}
+
+func (w *WaiverEntry) waiver() (engine.Waiver, error) {
+	out := engine.Waiver{ID: w.ID, Policy: w.Policy, Subjects: engine.Selector(w.Subjects), Owner: w.Owner, Reason: w.Reason, Approver: w.Approver, Ticket: w.Ticket}
+	var err error
+	if day, dayErr := time.Parse(time.DateOnly, w.Expires); dayErr == nil {
+		out.Expires = day.AddDate(0, 0, 1)
+	} else if out.Expires, err = time.Parse(time.RFC3339, w.Expires); err != nil && strings.TrimSpace(w.Expires) != "" {
+		return out, fmt.Errorf("expires %q is no date: want 2027-01-31 or 2027-01-31T12:00:00Z", w.Expires)
+	}
+	return out, nil
+}
+
+// Regions is the table of regions with the profile's own; nil for a nil profile.
+func (p *Profile) Regions() *region.Table {
+	if p == nil {
+		return nil
+	}
+	return p.table
+}
+
+// problem is a problem at a path of the profile.
+func (p *Profile) problem(at, message string) error {
+	if p.doc == nil {
+		return errors.New(message)
+	}
+	return placed(p.doc, p.file, at, message)
+}

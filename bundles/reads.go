@@ -1,0 +1,116 @@
+package bundles
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"proviso.dev/proviso/engine"
+)
+
+// identity are the paths every object has, which no policy need declare.
+var identity = []string{"apiVersion", "kind", "metadata.name", "metadata.namespace", "metadata.generateName"}
+
+// reads lints the rule's source: what it reads is declared, what is declared is read, and every part of it is reached.
+func (c *checker) reads() {
+	type reading struct {
+		engine.Read
+		file string
+	}
+	var all []reading
+	for _, r := range c.rule.Reads() {
+		all = append(all, reading{r, c.ruleFile})
+	}
+	for _, r := range c.whenReads {
+		r.Line, r.Column = 0, 0
+		all = append(all, reading{r, "policy.yaml"})
+	}
+	used := map[string]bool{}
+	for _, r := range all {
+		switch root, rest, _ := strings.Cut(r.Path, "."); root {
+		case "object", "old", "user":
+			if root != "object" && r.Path != root {
+				rest = r.Path
+			}
+			if !c.declares(r.Path, rest, r.Presence, used) {
+				c.bad(r.file, r.Line, r.Column, "the rule reads %s, which policy.yaml does not declare: add it to requires or optional with its type", strings.TrimPrefix(r.Path, "object."))
+			}
+		case "params":
+			c.named(r.file, r.Read, "parameter", rest, slices.Collect(maps.Keys(c.Properties)), used)
+		case "facts":
+			if r.file == "policy.yaml" {
+				c.bad(r.file, c.doc.Position("when").Line, 0, "when reads a fact: facts are fetched after when has said that the policy applies")
+			}
+			c.named(r.file, r.Read, "fact", rest, slices.Collect(maps.Keys(c.Facts)), used)
+		}
+	}
+	for _, p := range c.rule.Lint() {
+		c.bad(c.ruleFile, p.Line, p.Column, "%s", p.Message)
+	}
+	c.unused("parameter", "params.properties", slices.Collect(maps.Keys(c.Properties)), used)
+	c.unused("fact", "facts", slices.Collect(maps.Keys(c.Facts)), used)
+	c.unused("path", "requires", slices.Collect(maps.Keys(c.Requires)), used)
+	c.unused("path", "optional", slices.Collect(maps.Keys(c.Optional)), used)
+}
+
+// declares reports whether a read is covered by a declared path, and marks what covers it as used. A read that only asks
+// whether something is there is covered by what is declared below it too.
+func (c *checker) declares(whole, rest string, presence bool, used map[string]bool) bool {
+	for _, id := range identity {
+		if whole == "object."+id || whole == "old."+id {
+			return true
+		}
+	}
+	read, err := engine.ParsePath(rest)
+	covered := false
+	for _, declared := range []map[string]engine.Type{c.Requires, c.Optional} {
+		for text := range declared {
+			d, dErr := engine.ParsePath(text)
+			if dErr != nil || err != nil {
+				continue
+			}
+			// Reading every element of a list, without a part of one, is stepping to a declared part of them.
+			element := len(read) > 0 && read[len(read)-1].Kind == engine.EachStep && read.Covers(d)
+			if d.Covers(read) || presence && read.Covers(d) || element {
+				used["path "+text] = true
+				covered = true
+			}
+		}
+	}
+	return covered
+}
+
+func (c *checker) named(file string, r engine.Read, what, rest string, have []string, used map[string]bool) {
+	if rest == "" { // all of them
+		for _, name := range have {
+			used[what+" "+name] = true
+		}
+		return
+	}
+	path, err := engine.ParsePath(rest)
+	if err != nil || !slices.Contains(have, path[0].Key) {
+		c.bad(file, r.Line, r.Column, "the rule reads the %s %q, which policy.yaml does not declare%s", what, rest, didYouMean(rest, have))
+		return
+	}
+	used[what+" "+path[0].Key] = true
+}
+
+// unused reports what is declared and never read. Facts' own paths count as read.
+func (c *checker) unused(what, section string, have []string, used map[string]bool) {
+	slices.Sort(have)
+	for _, name := range have {
+		if used[what+" "+name] {
+			continue
+		}
+		at := c.doc.Key(sectionSteps(section, name)...)
+		c.bad("policy.yaml", at.Line, at.Column, "the %s %s is declared and never read: take it out, or use it", what, name)
+	}
+}
+
+func sectionSteps(section, name string) []any {
+	var steps []any
+	for _, s := range strings.Split(section, ".") {
+		steps = append(steps, s)
+	}
+	return append(steps, name)
+}

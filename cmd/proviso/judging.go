@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"proviso.dev/proviso/bundles"
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/inspect/manifest"
+	"proviso.dev/proviso/engine/report"
+	"proviso.dev/proviso/policies"
+)
+
+// judging is what lint and scan share: flags, wiring, exit code.
+type judging struct {
+	profile      string
+	facts        []string
+	outputs      []string
+	allowUnknown bool
+	now          string
+	failOn       string
+	all          bool
+	color        string
+	stdinName    string
+	quiet        bool
+}
+
+func (j *judging) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&j.profile, "profile", "", "profile to judge by (default proviso.yaml if there is one)")
+	f.StringArrayVar(&j.facts, "facts", nil, "file or folder of objects that answer facts; may be repeated")
+	f.StringArrayVarP(&j.outputs, "output", "o", nil, "FORMAT or FORMAT=FILE; may be repeated: "+strings.Join(report.Formats(), ", ")+" (default text)")
+	f.BoolVar(&j.allowUnknown, "allow-unknown", false, "take unknowns whose sole cause is an unanswered fact out of the exit code; they are still shown")
+	f.StringVar(&j.now, "now", "", "judge at this RFC 3339 time instead of the clock's; the report is marked simulated")
+	f.StringVar(&j.failOn, "fail-on", "", "exit 3 on failures of this severity and above: critical, high, medium, low or never (default: whatever the profile denies)")
+	f.BoolVar(&j.all, "all", false, "list what passes and what does not apply, too")
+	f.StringVar(&j.color, "color", "auto", "color of text on a terminal: auto, always or never")
+	f.StringVar(&j.stdinName, "stdin-filename", "stdin", "the name that stands for - in reports")
+	f.BoolVarP(&j.quiet, "quiet", "q", false, "no progress on standard error")
+}
+
+// judge runs the policies over the paths and writes the report.
+func (j *judging) judge(ctx context.Context, s streams, paths []string, operation string) error {
+	now, simulated, err := j.instant()
+	if err != nil {
+		return err
+	}
+	if err := j.checkFailOn(); err != nil {
+		return err
+	}
+	profile, set, err := loadSet(j.profile)
+	if err != nil {
+		return err
+	}
+	_ = profile
+	outs, closeAll, err := j.open(s.out)
+	if err != nil {
+		return err
+	}
+	files := &manifest.Files{Paths: paths, Stdin: s.in, StdinName: j.stdinName, Operation: operation, Misspelt: set.Misspelt}
+	facts := manifest.NewFacts(files, j.facts, set.FactKinds())
+	r := set.Run(ctx, files, facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
+	if !j.quiet {
+		stop := progress(s.err, &r)
+		defer stop()
+	}
+	trailer, err := report.Tee(r, outs...)
+	if err := errors.Join(err, closeAll()); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted: the report covers only what was judged before")
+	}
+	if code := j.exit(trailer); code != exitOK {
+		return exitCode(code)
+	}
+	return nil
+}
+
+func (j *judging) instant() (time.Time, bool, error) {
+	if j.now == "" {
+		return time.Now().UTC(), false, nil
+	}
+	t, err := time.Parse(time.RFC3339, j.now)
+	if err != nil {
+		return t, false, fmt.Errorf("--now %q is no time: want for example 2026-01-31T12:00:00Z", j.now)
+	}
+	return t.UTC(), true, nil
+}
+
+func (j *judging) checkFailOn() error {
+	if _, ok := engine.ParseSeverity(j.failOn); !ok && j.failOn != "" && j.failOn != "never" {
+		return fmt.Errorf("--fail-on %q: want critical, high, medium, low or never", j.failOn)
+	}
+	if !slices.Contains([]string{"auto", "always", "never"}, j.color) {
+		return fmt.Errorf("--color %q: want auto, always or never", j.color)
+	}
+	return nil
+}
+
+// exit is the one place where what a run found becomes an exit code.
+func (j *judging) exit(t engine.Trailer) int {
+	violations := t.Denied > 0
+	if threshold, ok := engine.ParseSeverity(j.failOn); ok {
+		violations = false
+		for severity, n := range t.Failed {
+			violations = violations || n > 0 && severity >= threshold
+		}
+	} else if j.failOn == "never" {
+		violations = false
+	}
+	unknown := t.Unknown
+	if j.allowUnknown {
+		unknown -= t.UnknownFacts
+	}
+	switch {
+	case t.Broken > 0:
+		return exitTrouble
+	case violations:
+		return exitViolations
+	case t.Holes > 0, unknown > 0, t.Summary.Matched == 0:
+		return exitIncomplete
+	}
+	return exitOK
+}
+
+// loadSet reads the profile, from the file named or from proviso.yaml where there is one, and the policies it wants.
+func loadSet(file string) (*bundles.Profile, *engine.Set, error) {
+	profile, sources, err := readProfile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, err := bundles.Load(profile, bundles.Defaults{}, sources...)
+	return profile, set, err
+}
+
+func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {
+	builtin := bundles.Source{FS: policies.FS}
+	if file == "" {
+		if _, err := os.Stat("proviso.yaml"); errors.Is(err, fs.ErrNotExist) {
+			return nil, []bundles.Source{builtin}, nil
+		}
+		file = "proviso.yaml"
+	}
+	p, err := bundles.ReadProfile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	var sources []bundles.Source
+	for _, b := range p.Bundles {
+		if b == "builtin" {
+			sources = append(sources, builtin)
+			continue
+		}
+		dir := b
+		if !filepath.IsAbs(b) {
+			dir = filepath.Join(filepath.Dir(file), b)
+		}
+		sources = append(sources, bundles.Source{Name: filepath.ToSlash(dir), FS: os.DirFS(dir)})
+	}
+	if len(sources) == 0 {
+		sources = []bundles.Source{builtin}
+	}
+	return p, sources, nil
+}
+
+// open makes the outputs. Files are written beside their names and take them when they are whole.
+func (j *judging) open(stdout io.Writer) (outs []func(engine.Report) error, closeAll func() error, err error) {
+	outputs := j.outputs
+	if len(outputs) == 0 {
+		outputs = []string{"text"}
+	}
+	var files []*os.File
+	discard := func() {
+		for _, f := range files {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}
+	var names []string
+	toStdout := 0
+	for _, o := range outputs {
+		name, file, toFile := strings.Cut(o, "=")
+		format, ok := report.Lookup(name)
+		if !ok {
+			discard()
+			return nil, nil, fmt.Errorf("-o %s: there is no format %q: want %s", o, name, strings.Join(report.Formats(), ", "))
+		}
+		options := report.Options{All: j.all, Version: versionText()}
+		w := stdout
+		if toFile {
+			f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+			if err != nil {
+				discard()
+				return nil, nil, fmt.Errorf("-o %s: %w", o, err)
+			}
+			files, names, w = append(files, f), append(names, file), f
+		} else {
+			if toStdout++; toStdout > 1 {
+				discard()
+				return nil, nil, fmt.Errorf("-o %s: standard output takes one format: give the others a file, as in -o sarif=out.sarif", o)
+			}
+			options.Color, options.Width = colors(j.color, stdout)
+		}
+		outs = append(outs, func(r engine.Report) error { return format(w, r, options) })
+	}
+	return outs, func() error {
+		var errs []error
+		for i, f := range files {
+			err := errors.Join(f.Chmod(0o644), f.Close())
+			if err == nil {
+				err = os.Rename(f.Name(), names[i])
+			}
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	}, nil
+}

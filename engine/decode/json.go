@@ -1,0 +1,405 @@
+package decode
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// parse reads the text: as JSON where it is JSON, else as YAML. Places are made where wanted.
+func (t Text) parse(places bool) (any, *place, Position, error) {
+	text := t.Raw
+	if t.ended != "" {
+		text = t.ended
+	}
+	first := strings.TrimLeft(text, " \t\r\n")
+	if t.isJSON || strings.HasPrefix(first, "[") && json.Valid([]byte(first)) {
+		return t.json(text, places)
+	}
+	if v, root, start, ok := t.block(text, places); ok {
+		return v, root, start, nil
+	}
+	v, root, start, err := t.yaml(text, places)
+	if err != nil && looksJSON(first) {
+		// It is no JSON and no YAML either; what is wrong with the JSON tells more.
+		if _, _, _, jsonErr := t.json(text, false); jsonErr != nil {
+			err = jsonErr
+		}
+	}
+	return v, root, start, err
+}
+
+// looksJSON reports whether text was meant as JSON: a brace, and then a double quote.
+func looksJSON(text string) bool {
+	rest, ok := strings.CutPrefix(text, "{")
+	return ok && strings.HasPrefix(strings.TrimLeft(rest, " \t\r\n"), `"`)
+}
+
+// jsonReader reads one JSON value. It stops at the first error by panicking with *Error, which json recovers.
+type jsonReader struct {
+	t      Text
+	text   string
+	pos    int
+	nodes  int
+	depth  int
+	places bool
+}
+
+func (t Text) json(text string, places bool) (v any, root *place, start Position, err error) {
+	r := &jsonReader{t: t, text: text, places: places}
+	defer func() {
+		if bad, ok := recover().(*Error); ok {
+			v, root, err = nil, nil, bad
+		}
+	}()
+	r.space()
+	start = t.position(r.pos)
+	v, root = r.value()
+	r.space()
+	if r.pos < len(text) {
+		r.fail(r.pos, "text follows the value (remove it, or put --- on a line of its own before it)")
+	}
+	return v, root, start, nil
+}
+
+func (r *jsonReader) fail(at int, format string, args ...any) {
+	panic(r.t.failf(at, "read JSON: %w", fmt.Errorf(format, args...)))
+}
+
+func (r *jsonReader) space() {
+	for r.pos < len(r.text) {
+		switch r.text[r.pos] {
+		case ' ', '\t', '\r', '\n':
+			r.pos++
+		default:
+			return
+		}
+	}
+}
+
+// want takes the byte c, after spaces.
+func (r *jsonReader) want(c byte, where string) {
+	r.space()
+	if r.pos >= len(r.text) || r.text[r.pos] != c {
+		r.unexpected(fmt.Sprintf("%q %s", c, where))
+	}
+	r.pos++
+}
+
+func (r *jsonReader) unexpected(want string) {
+	if r.pos >= len(strings.TrimRight(r.text, " \t\r\n")) {
+		r.fail(r.pos, "the text ends here, want %s (the file is cut short)", want)
+	}
+	c, _ := utf8.DecodeRuneInString(r.text[r.pos:])
+	r.fail(r.pos, "%q stands here, want %s", c, want)
+}
+
+// at is the place of what starts at offset; nil where places are not wanted.
+func (r *jsonReader) at(offset int, collection bool) *place {
+	if !r.places {
+		return nil
+	}
+	return &place{value: r.t.position(offset), collection: collection}
+}
+
+func (r *jsonReader) value() (any, *place) {
+	r.space()
+	if r.nodes++; r.nodes > r.t.limits.Nodes {
+		r.fail(r.pos, "the document holds more than %d values, which is the limit (split it)", r.t.limits.Nodes)
+	}
+	if r.pos >= len(r.text) {
+		r.unexpected("a value")
+	}
+	start := r.pos
+	switch c := r.text[r.pos]; {
+	case c == '{':
+		return r.object()
+	case c == '[':
+		return r.list()
+	case c == '"':
+		return r.quoted(), r.at(start, false)
+	case c == '-', c >= '0' && c <= '9':
+		return r.number(), r.at(start, false)
+	case r.literal("true"):
+		return true, r.at(start, false)
+	case r.literal("false"):
+		return false, r.at(start, false)
+	case r.literal("null"):
+		return nil, r.at(start, false)
+	}
+	r.unexpected("a value")
+	return nil, nil
+}
+
+func (r *jsonReader) literal(word string) bool {
+	if !strings.HasPrefix(r.text[r.pos:], word) {
+		return false
+	}
+	r.pos += len(word)
+	return true
+}
+
+func (r *jsonReader) open() {
+	if r.depth++; r.depth > r.t.limits.Depth {
+		r.fail(r.pos, "objects and lists are nested deeper than %d, which is the limit", r.t.limits.Depth)
+	}
+	r.pos++
+	r.space()
+}
+
+// closes takes c if it comes next.
+func (r *jsonReader) closes(c byte) bool {
+	if r.pos < len(r.text) && r.text[r.pos] == c {
+		r.pos++
+		r.depth--
+		return true
+	}
+	return false
+}
+
+func (r *jsonReader) object() (any, *place) {
+	at := r.at(r.pos, true)
+	r.open()
+	m := map[string]any{}
+	if at != nil {
+		at.fields = map[string]*place{}
+	}
+	if r.closes('}') {
+		return m, at
+	}
+	for {
+		r.space()
+		start := r.pos
+		if start >= len(r.text) || r.text[start] != '"' {
+			r.unexpected("a key in double quotes")
+		}
+		key := r.quoted()
+		if _, twice := m[key]; twice {
+			r.twice(key, start)
+		}
+		r.want(':', "after the key")
+		v, where := r.value()
+		m[key] = v
+		if at != nil {
+			where.key = r.t.position(start)
+			at.fields[key] = where
+		}
+		r.space()
+		if r.closes('}') {
+			return m, at
+		}
+		r.want(',', "or '}' after a value")
+	}
+}
+
+// twice fails for a key that is there a second time, naming both places.
+func (r *jsonReader) twice(key string, second int) {
+	// Keys of one object stand at its own depth; the first is looked for again only now that it matters.
+	again := &jsonReader{t: r.t, text: r.text, places: true}
+	first := Position{}
+	func() {
+		defer func() { _ = recover() }()
+		again.stopAt(second, key, &first)
+	}()
+	if first.Line > 0 {
+		r.fail(second, "key %q is there twice, first at %d:%d (remove one)", key, first.Line, first.Column)
+	}
+	r.fail(second, "key %q is there twice (remove one)", key)
+}
+
+// stopAt finds the first place of the key whose repetition starts at offset second, within the same object.
+func (r *jsonReader) stopAt(second int, key string, first *Position) {
+	type frame struct {
+		object bool
+		seen   int
+	}
+	var stack []frame
+	expectKey := false
+	for r.pos < second {
+		switch c := r.text[r.pos]; c {
+		case '"':
+			start := r.pos
+			if text := r.quoted(); expectKey && text == key {
+				if top := &stack[len(stack)-1]; top.seen < 0 {
+					top.seen = start
+				}
+			}
+			expectKey = false
+			continue
+		case '{', '[':
+			stack = append(stack, frame{c == '{', -1})
+			expectKey = c == '{'
+		case '}', ']':
+			stack = stack[:len(stack)-1]
+			expectKey = false
+		case ',':
+			expectKey = stack[len(stack)-1].object
+		}
+		r.pos++
+	}
+	if top := stack[len(stack)-1]; top.seen >= 0 {
+		*first = r.t.position(top.seen)
+	}
+}
+
+func (r *jsonReader) list() (any, *place) {
+	at := r.at(r.pos, true)
+	r.open()
+	list := []any{}
+	if r.closes(']') {
+		return list, at
+	}
+	for {
+		v, where := r.value()
+		list = append(list, v)
+		if at != nil {
+			at.items = append(at.items, where)
+		}
+		r.space()
+		if r.closes(']') {
+			return list, at
+		}
+		r.want(',', "or ']' after an element")
+	}
+}
+
+// number reads a number: int64 where it has no fraction and fits, else float64.
+func (r *jsonReader) number() any {
+	start := r.pos
+	digits := func() {
+		from := r.pos
+		for r.pos < len(r.text) && r.text[r.pos] >= '0' && r.text[r.pos] <= '9' {
+			r.pos++
+		}
+		if r.pos == from {
+			r.unexpected("a digit")
+		}
+	}
+	next := func(set string) bool {
+		if r.pos < len(r.text) && strings.IndexByte(set, r.text[r.pos]) >= 0 {
+			r.pos++
+			return true
+		}
+		return false
+	}
+	next("-")
+	if !next("0") {
+		digits()
+	} else if r.pos < len(r.text) && r.text[r.pos] >= '0' && r.text[r.pos] <= '9' {
+		r.fail(start, "a number starts with 0 (remove the zero, or quote the number if text is meant)")
+	}
+	fraction := next(".")
+	if fraction {
+		digits()
+	}
+	if next("eE") {
+		next("+-")
+		digits()
+	}
+	text := r.text[start:r.pos]
+	if !fraction {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return n
+		}
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		r.fail(start, "the number %.40s is too large (quote it if text is meant)", text)
+	}
+	return f
+}
+
+// quoted reads a string. It shares memory with the text where it holds no escape.
+func (r *jsonReader) quoted() string {
+	start := r.pos
+	r.pos++
+	plainASCII := true
+	for i := r.pos; i < len(r.text); i++ {
+		switch c := r.text[i]; {
+		case c == '"':
+			text := r.text[r.pos:i]
+			if !plainASCII && !utf8.ValidString(text) {
+				r.invalidUTF8(r.pos, text)
+			}
+			r.pos = i + 1
+			return text
+		case c == '\\':
+			return r.escaped(start, i)
+		case c < ' ':
+			r.fail(i, "the control character %q stands in a string (write it as an escape, or close the string)", c)
+		case c >= utf8.RuneSelf:
+			plainASCII = false
+		}
+	}
+	r.fail(start, "a string is not closed (the file is cut short)")
+	return ""
+}
+
+func (r *jsonReader) invalidUTF8(from int, text string) {
+	for i, c := range text {
+		if c == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)) {
+			r.fail(from+i, "a byte is not UTF-8 (save the file as UTF-8)")
+		}
+	}
+}
+
+// escaped reads on from the first backslash of a string.
+func (r *jsonReader) escaped(start, i int) string {
+	b := []byte(r.text[r.pos:i])
+	for i < len(r.text) {
+		c := r.text[i]
+		switch {
+		case c == '"':
+			if !utf8.Valid(b) {
+				r.invalidUTF8(r.pos, r.text[r.pos:i])
+			}
+			r.pos = i + 1
+			return string(b)
+		case c < ' ':
+			r.fail(i, "the control character %q stands in a string (write it as an escape, or close the string)", c)
+		case c != '\\':
+			b = append(b, c)
+			i++
+			continue
+		}
+		if i+1 >= len(r.text) {
+			break
+		}
+		j := strings.IndexByte(`"\/bfnrt`, r.text[i+1])
+		if j >= 0 {
+			b = append(b, "\"\\/\b\f\n\r\t"[j])
+			i += 2
+			continue
+		}
+		c1, err := hex4(r.text[i:])
+		if err != nil {
+			r.fail(i, "%w", err)
+		}
+		i += 6
+		if utf16.IsSurrogate(c1) {
+			c2, err := hex4(r.text[i:])
+			if c1 = utf16.DecodeRune(c1, c2); err != nil || c1 == utf8.RuneError {
+				r.fail(i-6, "half a surrogate pair stands in a string (write both halves)")
+			}
+			i += 6
+		}
+		b = utf8.AppendRune(b, c1)
+	}
+	r.fail(start, "a string is not closed (the file is cut short)")
+	return ""
+}
+
+func hex4(text string) (rune, error) {
+	if len(text) < 6 || text[:2] != `\u` {
+		return 0, errors.New("an unknown escape stands in a string (write \\\\ for a backslash)")
+	}
+	n, err := strconv.ParseUint(text[2:6], 16, 32)
+	if err != nil {
+		return 0, errors.New("an escape wants four hexadecimal digits after \\u")
+	}
+	return rune(n), nil
+}

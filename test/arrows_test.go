@@ -1,0 +1,129 @@
+// Package test holds what belongs to no one room: the arrows between the rooms, command stories, twins of policies in
+// both languages, and whole-path benchmarks. Nobody imports it.
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "proviso.dev/proviso/"
+
+// room is one row of the table of rooms: what a room may import of ours, directly, and what it may never reach.
+type room struct {
+	may   []string
+	never []string
+}
+
+var (
+	languages  = []string{"github.com/open-policy-agent/opa", "github.com/google/cel-go"}
+	cluster    = []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"}
+	network    = []string{"net/http"}
+	everything = []string{"..."}
+)
+
+// rooms is the table of rooms. A new room needs a row with a reason.
+var rooms = map[string]room{
+	"engine":           {never: []string{"net", "os", "log", "log/slog", "github.com/", "k8s.io/", "sigs.k8s.io/", "go.yaml.in/"}},
+	"engine/decode":    {never: network},
+	"engine/region":    {never: network},
+	"engine/retention": {may: []string{"engine/schedule"}, never: network},
+	"engine/schedule":  {never: network},
+	// The functions both languages offer, defined once so that they cannot differ.
+	"engine/host":             {may: []string{"engine/region", "engine/retention", "engine/schedule"}, never: append([]string{"net/http"}, languages...)},
+	"engine/rego":             {may: []string{"engine", "engine/host"}, never: append([]string{"github.com/google/cel-go"}, cluster...)},
+	"engine/cel":              {may: []string{"engine", "engine/host"}, never: append([]string{"github.com/open-policy-agent/opa"}, cluster...)},
+	"engine/inspect/manifest": {may: []string{"engine", "engine/decode"}, never: append(network, languages...)},
+	"engine/report":           {may: []string{"engine"}, never: append(network, languages...)},
+	"policies":                {never: []string{"net", "os/exec"}},
+	"bundles": {may: []string{"engine", "engine/decode", "engine/rego", "engine/cel", "engine/host", "engine/region", "engine/inspect/manifest"},
+		never: cluster},
+	"cmd/proviso": {may: everything},
+	"test":        {may: everything},
+}
+
+type pkg struct {
+	ImportPath string
+	Name       string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Name,Imports,Deps", "./...")
+	cmd.Dir = ".."
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var all []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
+		var p pkg
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// under reports whether path is prefix or lies below it; a prefix that ends in a slash is any path below.
+func under(path, prefix string) bool {
+	return path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
+}
+
+func TestArrows(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range list(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		row, ok := rooms[name]
+		if !ok {
+			t.Errorf("%s has no row in the table of rooms: give it one, with a reason", name)
+			continue
+		}
+		seen[name] = true
+		for _, imported := range p.Imports {
+			own, ours := strings.CutPrefix(imported, module)
+			if ours && !slices.Contains(row.may, own) && !slices.Equal(row.may, everything) {
+				t.Errorf("%s imports %s, which its row does not allow", name, own)
+			}
+			if ours && (strings.HasPrefix(own, "cmd/") || own == "test") {
+				t.Errorf("%s imports %s, which nobody may", name, own)
+			}
+		}
+		for _, dep := range p.Deps {
+			for _, never := range row.never {
+				standard := !strings.Contains(strings.SplitN(never, "/", 2)[0], ".")
+				if standard && slices.Contains(p.Imports, dep) && dep == never || !standard && under(dep, never) {
+					t.Errorf("%s reaches %s, which its row forbids", name, dep)
+				}
+			}
+		}
+	}
+	for name := range rooms {
+		if !seen[name] {
+			t.Errorf("the table of rooms has %s, which is not there", name)
+		}
+	}
+}
+
+// The engine is standard library only.
+func TestEngineStandsAlone(t *testing.T) {
+	for _, p := range list(t) {
+		if p.ImportPath != strings.TrimSuffix(module, "/")+"/engine" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if strings.Contains(strings.SplitN(dep, "/", 2)[0], ".") {
+				t.Errorf("engine depends on %s", dep)
+			}
+		}
+	}
+}
