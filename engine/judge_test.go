@@ -151,6 +151,14 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+func TestReasonsTellNoSecret(t *testing.T) {
+	sub := engine.Subject{APIVersion: "v1", Kind: "Secret", Object: map[string]any{"data": map[string]any{"password": "aHVudGVyMg=="}}}
+	d := judge(t, engine.Policy{Match: engine.Match{{Kinds: []string{"Secret"}}}, Requires: map[string]engine.Type{"data.password": engine.Int}}, sub, nil)
+	if d.Reason != "data.password holds text, want a whole number" {
+		t.Errorf("got %q", d.Reason)
+	}
+}
+
 func TestUnknownNamesThePlace(t *testing.T) {
 	d := judge(t, engine.Policy{Requires: map[string]engine.Type{"spec.list[*].n": engine.Int}}, schedule(map[string]any{"list": []any{map[string]any{"n": "x"}}}), nil)
 	if d.Path != "spec.list[0].n" {

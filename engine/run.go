@@ -79,11 +79,11 @@ func (s *Set) Run(ctx context.Context, in Inspector, facts FactSource, h Header)
 		for r := range s.stream(ctx, in, facts, h.At) {
 			t.add(r)
 			if !yield(r) {
-				t.stopped = true
+				t.Stopped = true
 				return
 			}
 		}
-		t.stopped = ctx.Err() != nil
+		t.Stopped = ctx.Err() != nil
 	}}
 }
 

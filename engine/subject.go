@@ -63,7 +63,7 @@ func (s *Subject) String() string {
 	return s.Kind + " " + name
 }
 
-// Position is a place in a source. Line and Column count from 1; 0 is not known.
+// Position is a place in a source. Line and Column count from 1, Column in code points; 0 is not known.
 type Position struct {
 	File         string
 	Line, Column int
@@ -82,7 +82,8 @@ type Origin struct {
 	// Locate gives the place of a path of the object, or of the nearest ancestor that is there. Nil where the source has
 	// no lines.
 	Locate func(path string) Position
-	// Lines gives the source's lines first to last, both counted from 1 and included. Nil where there are none.
+	// Lines gives the source's lines first to last, counted from 1 and both included, as far as they belong to the subject's
+	// document. The slice is the caller's. Nil where there are none.
 	Lines func(first, last int) []string
 }
 

@@ -50,7 +50,9 @@ type Trailer struct {
 	Failed map[Severity]int
 	// Unknown counts unwaived unknowns, UnknownFacts those of them whose sole cause is an unanswered fact.
 	Unknown, UnknownFacts int
-	// Complete is whether everything was read and nothing is unknown.
+	// Stopped is whether the run ended before the inspector did.
+	Stopped bool
+	// Complete is whether something was judged, everything was read and nothing is unknown.
 	Complete bool
 }
 
@@ -62,7 +64,6 @@ type tally struct {
 	hides   map[string]int
 	file    string
 	covered bool
-	stopped bool
 }
 
 func newTally(s *Set, now time.Time) *tally {
@@ -156,6 +157,6 @@ func (t *tally) trailer() Trailer {
 		}
 		t.Waivers = append(t.Waivers, use)
 	}
-	t.Complete = !t.stopped && t.Broken == 0 && t.Holes == 0 && t.Unknown == 0 && t.Summary.Matched > 0
+	t.Complete = !t.Stopped && t.Broken == 0 && t.Holes == 0 && t.Unknown == 0 && t.Summary.Matched > 0
 	return t.Trailer
 }

@@ -76,6 +76,19 @@ func describe(v any) string {
 	return fmt.Sprintf("a %T", v)
 }
 
+// describeSecret says what kind of value it is and nothing of the value: reasons reach every report.
+func describeSecret(v any) string {
+	switch v.(type) {
+	case string:
+		return "text"
+	case bool:
+		return "a boolean"
+	case int64, float64:
+		return "a number"
+	}
+	return describe(v)
+}
+
 var typeNames = map[Type]string{
 	String: "text", Int: "a whole number", Number: "a number", Bool: "true or false", Object: "an object", Array: "a list",
 	Duration: "a duration such as 720h0m0s", Quantity: "a quantity such as 10Gi",
@@ -171,7 +184,11 @@ func (d *declaration) check(in *Subject) (why, where string) {
 	if d.sound(d.path, root) {
 		return "", ""
 	}
-	d.path.Walk(root, func(at Path, v any, found bool) {
+	found := describe
+	if in.Kind == "Secret" {
+		found = describeSecret
+	}
+	d.path.Walk(root, func(at Path, v any, there bool) {
 		if why != "" {
 			return
 		}
@@ -179,18 +196,18 @@ func (d *declaration) check(in *Subject) (why, where string) {
 			where = at.String()
 		}
 		switch {
-		case !found && v != nil:
+		case !there && v != nil:
 			want := Object
 			if d.path[len(at)].Kind != KeyStep {
 				want = Array
 			}
-			why = fmt.Sprintf("%s%s holds %s, want %s", prefix, at, describe(v), typeNames[want])
-		case !found && d.required:
+			why = fmt.Sprintf("%s%s holds %s, want %s", prefix, at, found(v), typeNames[want])
+		case !there && d.required:
 			why = fmt.Sprintf("%s%s is missing", prefix, d.path)
-		case found && d.required && v == "":
+		case there && d.required && v == "":
 			why = fmt.Sprintf("%s%s is empty", prefix, at)
-		case found && !d.typ.is(v):
-			why = fmt.Sprintf("%s%s holds %s, want %s", prefix, at, describe(v), typeNames[d.typ])
+		case there && !d.typ.is(v):
+			why = fmt.Sprintf("%s%s holds %s, want %s", prefix, at, found(v), typeNames[d.typ])
 		}
 	})
 	// A misspelt key explains a missing one, and makes one that is there doubtful.

@@ -1,6 +1,8 @@
 package report_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -48,7 +50,15 @@ func TestGolden(t *testing.T) {
 			if !ok {
 				t.Fatalf("no format %s", c.format)
 			}
-			golden(t, c.file, written(t, f, sample(t), c.o))
+			got := written(t, f, sample(t), c.o)
+			if c.format == "sarif" { // is one line
+				var b bytes.Buffer
+				if err := json.Indent(&b, []byte(got), "", " "); err != nil {
+					t.Fatal(err)
+				}
+				got = b.String()
+			}
+			golden(t, c.file, got)
 		})
 	}
 }

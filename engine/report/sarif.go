@@ -1,14 +1,15 @@
 package report
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,10 @@ const (
 // A log holds its rules and counts before its results, so it is kept until the run ends: at most 25,000 results, which is
 // what GitHub takes. Past that the least severe go, waived ones first, and a notification says how many.
 func SARIF(w io.Writer, r engine.Report, o Options) error {
-	s := &sarifRun{rules: map[string]*engine.Policy{}}
+	s := &sarifRun{rules: map[string]int{}, driver: sarif.NewToolComponent().WithName("proviso")}
+	if o.Version != "" {
+		s.driver.WithVersion(o.Version)
+	}
 	var missed unreads
 	for result := range r.Results {
 		if result.Unread != nil {
@@ -45,38 +49,54 @@ func SARIF(w io.Writer, r engine.Report, o Options) error {
 			continue
 		}
 		for i := range result.Decisions {
-			s.decision(result.Subject, &result.Decisions[i])
+			if err := s.decision(result.Subject, &result.Decisions[i]); err != nil {
+				return err
+			}
 		}
 	}
-	log := sarif.NewReport().AddRun(s.run(r, &missed, o))
+	log := sarif.NewReport().AddRun(s.run(r, &missed))
 	log.Schema = "https://json.schemastore.org/sarif-2.1.0.json"
+	text, err := sarifJSON(log)
+	if err != nil {
+		return err
+	}
+	return s.write(w, text)
+}
+
+// sarifJSON is v as JSON that is safe to show.
+func sarifJSON(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(log); err != nil {
-		return err
+	if err := enc.Encode(v); err != nil {
+		return nil, err
 	}
-	_, err := w.Write(visibleJSON(buf.Bytes()))
-	return err
+	return bytes.Clone(visibleJSON(bytes.TrimSpace(buf.Bytes()))), nil
 }
 
 // ranks is the number of ranks a result may have: waived, and each severity.
 const ranks = int(engine.Critical) + 2
 
-// sarifRun collects the results of a run, by rank.
+// sarifRun collects the results of a run, by rank. They are kept as the JSON they will be, which takes a fraction of
+// what the library's values take.
 type sarifRun struct {
-	rules   map[string]*engine.Policy
-	results [ranks][]*sarif.Result
+	driver  *sarif.ToolComponent
+	rules   map[string]int // a policy's id to its place among the driver's rules
+	results [ranks][][]byte
 	kept    int
 	cut     map[engine.Severity]int
 	waived  int // of the cut
 }
 
-func (s *sarifRun) decision(sub *engine.Subject, d *engine.Decision) {
-	s.rules[d.Policy.ID] = d.Policy
+func (s *sarifRun) decision(sub *engine.Subject, d *engine.Decision) error {
+	rule, ok := s.rules[d.Policy.ID]
+	if !ok {
+		rule = len(s.driver.Rules)
+		s.rules[d.Policy.ID] = rule
+		s.driver.Rules = append(s.driver.Rules, sarifRule(d.Policy))
+	}
 	if d.Verdict != engine.Fail && d.Verdict != engine.Unknown {
-		return
+		return nil
 	}
 	rank := int(d.Policy.Severity) + 1
 	if d.Waived {
@@ -86,19 +106,49 @@ func (s *sarifRun) decision(sub *engine.Subject, d *engine.Decision) {
 	for _, p := range points(sub, d) {
 		n := seen[p.path]
 		seen[p.path]++
-		if s.room(rank, d.Policy.Severity) {
-			s.results[rank] = append(s.results[rank], sarifResult(sub, d, p, n))
+		if !s.room(rank) {
+			continue
+		}
+		text, err := sarifJSON(sarifResult(sub, d, p, n).WithRuleIndex(rule))
+		if err != nil {
+			return err
+		}
+		s.results[rank] = append(s.results[rank], text)
+	}
+	return nil
+}
+
+// write writes the log with the results in their place, the gravest first.
+func (s *sarifRun) write(w io.Writer, log []byte) error {
+	const empty = `"results":[]` // within a text its quotes would be escaped, so it is there once
+	head, tail, ok := bytes.Cut(log, []byte(empty))
+	if !ok {
+		return errors.New("write SARIF: the log has no place for results")
+	}
+	out := bufio.NewWriter(w)
+	out.Write(head)
+	out.WriteString(`"results":[`)
+	between := "\n"
+	for rank := ranks - 1; rank >= 0; rank-- {
+		for _, text := range s.results[rank] {
+			out.WriteString(between)
+			out.Write(text)
+			between = ",\n"
 		}
 	}
+	out.WriteString("]")
+	out.Write(tail)
+	out.WriteString("\n")
+	return out.Flush()
 }
 
 // room makes room for a result of a rank, and reports whether there is.
-func (s *sarifRun) room(rank int, severity engine.Severity) bool {
+func (s *sarifRun) room(rank int) bool {
 	if s.kept < sarifResults {
 		s.kept++
 		return true
 	}
-	least := slices.IndexFunc(s.results[:], func(l []*sarif.Result) bool { return len(l) > 0 })
+	least := slices.IndexFunc(s.results[:], func(l [][]byte) bool { return len(l) > 0 })
 	out := min(least, rank)
 	if s.cut == nil {
 		s.cut = map[engine.Severity]int{}
@@ -117,30 +167,12 @@ func (s *sarifRun) room(rank int, severity engine.Severity) bool {
 	return true
 }
 
-func (s *sarifRun) run(r engine.Report, missed *unreads, o Options) *sarif.Run {
-	run := sarif.NewRun()
+func (s *sarifRun) run(r engine.Report, missed *unreads) *sarif.Run {
+	run := sarif.NewRun().WithTool(sarif.NewTool().WithDriver(s.driver)).WithColumnKind("unicodeCodePoints")
 	run.OriginalUriBaseIds = map[string]sarif.ArtifactLocation{
 		srcroot: *sarif.NewArtifactLocation().WithDescription(sarif.NewTextMessage("The folder proviso ran in.")),
 	}
-	run.WithColumnKind("unicodeCodePoints")
-	driver := sarif.NewToolComponent().WithName("proviso")
-	run.WithTool(sarif.NewTool().WithDriver(driver))
-	if o.Version != "" {
-		driver.WithVersion(o.Version)
-	}
-	index := map[string]int{}
-	for _, id := range slices.Sorted(maps.Keys(s.rules)) {
-		index[id] = len(driver.Rules)
-		driver.Rules = append(driver.Rules, sarifRule(s.rules[id]))
-	}
-	for rank := ranks - 1; rank >= 0; rank-- {
-		for _, res := range s.results[rank] {
-			res.RuleIndex = index[*res.RuleID]
-			run.Results = append(run.Results, res)
-		}
-	}
-	run.Invocations = []*sarif.Invocation{s.invocation(r, missed)}
-	return run
+	return run.AddInvocation(s.invocation(r, missed))
 }
 
 func (s *sarifRun) invocation(r engine.Report, missed *unreads) *sarif.Invocation {
