@@ -14,7 +14,7 @@ const (
 // row is one region of a table: its name and the ISO 3166-1 alpha-2 code of its country.
 type row struct{ name, country string }
 
-// awsRegions maps partitions to regions. The name of a zone id begins with the third column.
+// awsRegions maps partitions to regions. The name of a zone id begins with the third column; empty where it is not documented.
 var awsRegions = map[string][]struct{ name, country, zones string }{
 	"aws": {
 		{"af-south-1", "ZA", "afs1"},
@@ -54,7 +54,7 @@ var awsRegions = map[string][]struct{ name, country, zones string }{
 	},
 	"aws-us-gov": {{"us-gov-east-1", "US", "usge1"}, {"us-gov-west-1", "US", "usgw1"}},
 	"aws-cn":     {{"cn-north-1", "CN", "cnn1"}, {"cn-northwest-1", "CN", "cnnw1"}},
-	"aws-eusc":   {{"eusc-de-east-1", "DE", "eusc-dee1"}},
+	"aws-eusc":   {{"eusc-de-east-1", "DE", ""}},
 }
 
 // awsCities maps the location codes of Local and Wavelength Zones to countries. Such a zone may lie in another country

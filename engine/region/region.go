@@ -57,7 +57,9 @@ var builtin = sync.OnceValue(func() *Table {
 	for partition, rows := range awsRegions {
 		for _, r := range rows {
 			add(aws, partition, r.name, r.country)
-			t.zones[r.zones] = r.name
+			if r.zones != "" {
+				t.zones[r.zones] = r.name
+			}
 		}
 	}
 	for partition, rows := range azureRegions {
@@ -94,12 +96,21 @@ func New(custom []Custom, sets map[string][]string) (*Table, error) {
 			errs = append(errs, fmt.Errorf("region %q: %w", clip(c.Region), err))
 		}
 	}
-	errs = append(errs, t.addSets(sets)...)
-	for _, c := range custom { // after the sets, which they may join
-		if err := t.join(c); err != nil {
-			errs = append(errs, fmt.Errorf("region %q: %w", clip(c.Region), err))
+	merged := maps.Clone(sets)
+	if merged == nil {
+		merged = map[string][]string{}
+	}
+	for _, c := range custom { // a jurisdiction is a set the region is a member of
+		for _, j := range c.Jurisdictions {
+			key := strings.ToLower(j)
+			if own := base.sets[key]; own == nil {
+				merged[key] = append(slices.Clip(merged[key]), named(c.Provider)+"/"+strings.ToLower(c.Region))
+			} else if !own.countries[strings.ToUpper(c.Country)] {
+				errs = append(errs, fmt.Errorf("region %q: jurisdiction %q does not hold %s; correct one of the two", clip(c.Region), clip(j), strings.ToUpper(clip(c.Country))))
+			}
 		}
 	}
+	errs = append(errs, t.addSets(merged)...)
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
@@ -107,10 +118,7 @@ func New(custom []Custom, sets map[string][]string) (*Table, error) {
 }
 
 func (t *Table) addCustom(c Custom) error {
-	name, provider := strings.ToLower(c.Region), strings.ToLower(c.Provider)
-	if known, err := normalise(c.Provider); err == nil {
-		provider = known
-	}
+	name, provider := strings.ToLower(c.Region), named(c.Provider)
 	country := strings.ToUpper(c.Country)
 	switch {
 	case !wellFormed(name):
@@ -128,8 +136,8 @@ func (t *Table) addCustom(c Custom) error {
 			return fmt.Errorf("Proviso knows it already, of %s in %s, and it stays as it is; choose another name", p, strings.Join(old.Countries, ", "))
 		}
 	}
-	for provider == "" && name == "eu" { // a bucket location of two clouds
-		return errors.New("Proviso knows it already; choose another name")
+	if _, taken := gcpBuckets[name]; taken && (provider == "" || provider == gcp) {
+		return errors.New("Proviso knows it already, as a bucket location, and it stays as it is; choose another name")
 	}
 	p := Place{Provider: provider, Region: name, Countries: []string{country}, Partition: "custom", Custom: true}
 	for _, j := range c.Jurisdictions {
@@ -160,29 +168,12 @@ func (t *Table) addCustom(c Custom) error {
 	return nil
 }
 
-// join puts a custom region into the sets it is declared to be in.
-func (t *Table) join(c Custom) error {
-	name, country := strings.ToLower(c.Region), strings.ToUpper(c.Country)
-	provider := strings.ToLower(c.Provider)
-	if known, err := normalise(c.Provider); err == nil {
-		provider = known
+// named is a custom region's provider in its short lower-case form.
+func named(provider string) string {
+	if known, err := normalise(provider); err == nil {
+		return known
 	}
-	for _, j := range c.Jurisdictions {
-		key := strings.ToLower(j)
-		switch own := Builtin().sets[key]; {
-		case own != nil && !own.countries[country]:
-			return fmt.Errorf("jurisdiction %q does not hold %s; correct one of the two", clip(j), country)
-		case own != nil:
-		case !wellFormed(key):
-			return fmt.Errorf("jurisdiction %q is not a name; use letters, digits, dots and dashes", clip(j))
-		default:
-			if t.sets[key] == nil {
-				t.sets[key] = countries()
-			}
-			t.sets[key].regions[[2]string{provider, name}] = true
-		}
-	}
-	return nil
+	return strings.ToLower(provider)
 }
 
 // wellFormed says that a lower-case name is short and plain enough for a set, region or provider.

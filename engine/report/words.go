@@ -115,10 +115,10 @@ func paragraph(name, text string, g glyphs) []string {
 	return lines
 }
 
-// date is an instant as people write it: the day where it is the start of one.
-func date(t time.Time) string {
+// lastDay is an end as people write it: where it is the start of a day, the day before, which is the last that counts.
+func lastDay(t time.Time) string {
 	if t = t.UTC(); t.Equal(t.Truncate(24 * time.Hour)) {
-		return t.Format(time.DateOnly)
+		return t.AddDate(0, 0, -1).Format(time.DateOnly)
 	}
 	return t.Format(time.RFC3339)
 }
@@ -130,9 +130,9 @@ func waiver(d *engine.Decision) string {
 	case w == nil:
 		return ""
 	case d.Waived:
-		return fmt.Sprintf("waived by %s until %s, owner %s, approved by %s: %s", w.ID, date(w.Expires), w.Owner, w.Approver, w.Reason)
+		return fmt.Sprintf("waived by %s through %s, owner %s, approved by %s: %s", w.ID, lastDay(w.Expires), w.Owner, w.Approver, w.Reason)
 	}
-	return fmt.Sprintf("waiver %s expired on %s, owner %s", w.ID, date(w.Expires), w.Owner)
+	return fmt.Sprintf("waiver %s ended after %s, owner %s", w.ID, lastDay(w.Expires), w.Owner)
 }
 
 // ledger says what is to be done about a waiver, or "".
@@ -140,12 +140,12 @@ func ledger(u engine.WaiverUse) string {
 	covers := plural(u.Hides, "decision", "decisions")
 	switch u.State {
 	case engine.WaiverExpiring:
-		return fmt.Sprintf("waiver %s expires on %s and hides %s, owner %s", u.ID, date(u.Expires), covers, u.Owner)
+		return fmt.Sprintf("waiver %s ends after %s and hides %s, owner %s", u.ID, lastDay(u.Expires), covers, u.Owner)
 	case engine.WaiverExpired:
 		if u.Hides == 0 {
-			return fmt.Sprintf("waiver %s expired on %s and covers nothing: remove it", u.ID, date(u.Expires))
+			return fmt.Sprintf("waiver %s ended after %s and covers nothing: remove it", u.ID, lastDay(u.Expires))
 		}
-		return fmt.Sprintf("waiver %s expired on %s and no longer hides %s, owner %s", u.ID, date(u.Expires), covers, u.Owner)
+		return fmt.Sprintf("waiver %s ended after %s and no longer hides %s, owner %s", u.ID, lastDay(u.Expires), covers, u.Owner)
 	case engine.WaiverUnused:
 		return fmt.Sprintf("waiver %s hides nothing: remove it", u.ID)
 	}
