@@ -221,7 +221,7 @@ func (f *Folder) readParams(schema map[string]any) []error {
 	}
 	var err error
 	if f.schema, err = compiler.Compile("params"); err != nil {
-		return []error{f.problem("params", fmt.Sprintf("params is no JSON Schema: %v", schemaMessage(err)))}
+		return []error{f.problem("params", fmt.Sprintf("params is no JSON Schema: %s", schemaMessage(err)))}
 	}
 	for name, property := range f.Properties {
 		p, _ := property.(map[string]any)
@@ -259,6 +259,19 @@ func (f *Folder) checkParams(values map[string]any) []badParam {
 		bad = append(bad, badParam{at, leaf.Message})
 	}
 	return bad
+}
+
+// schemaMessage is what is wrong with a schema, without the library's account of where it looked.
+func schemaMessage(err error) string {
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		return err.Error()
+	}
+	var all []string
+	for _, leaf := range leaves(invalid) {
+		all = append(all, strings.TrimPrefix(leaf.InstanceLocation+": "+leaf.Message, ": "))
+	}
+	return strings.Join(all, "; ")
 }
 
 func leaves(e *jsonschema.ValidationError) []*jsonschema.ValidationError {

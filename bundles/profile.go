@@ -188,8 +188,8 @@ func (w *WaiverEntry) waiver() (engine.Waiver, error) {
 	return out, nil
 }
 
-// Regions is the table of regions with the profile's own; nil for a nil profile.
-func (p *Profile) Regions() *region.Table {
+// Table is the table of regions with the profile's own; nil for a nil profile.
+func (p *Profile) Table() *region.Table {
 	if p == nil {
 		return nil
 	}

@@ -32,7 +32,7 @@ func readCatalogue(file string) (*bundles.Profile, *bundles.Catalogue, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	cat, err := bundles.Read(p.Regions(), sources...)
+	cat, err := bundles.Read(p.Table(), sources...)
 	return p, cat, err
 }
 
@@ -166,7 +166,7 @@ built-in ones are tested.`,
 			if err != nil {
 				return err
 			}
-			cat, err := bundles.Check(profile.Regions(), src)
+			cat, err := bundles.Check(profile.Table(), src)
 			if err != nil {
 				for line := range strings.Lines(err.Error() + "\n") {
 					fmt.Fprint(s.out, line)

@@ -126,7 +126,7 @@ func declare(f host.Func) cel.EnvOption {
 		}
 		out, err := f.Call(plain)
 		if err != nil {
-			return types.NewErr("%s: %v", f.Name, err)
+			return types.NewErr("%v", err)
 		}
 		return types.DefaultTypeAdapter.NativeToValue(out)
 	})))

@@ -4,6 +4,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,8 +50,23 @@ func Functions(t *region.Table) []Func {
 	for i := range all {
 		all[i].Call = checked(all[i])
 	}
+	all = append(all, unknown)
 	slices.SortFunc(all, func(a, b Func) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// unknown is how a rule says that it cannot tell, in its own words.
+var unknown = Func{
+	Name: "verdict.unknown", Args: []Arg{{"reason", String}}, Result: Any,
+	Doc: "Makes the verdict unknown, for the reason given. Use it where neither pass nor fail is proved.",
+	Call: func(args []any) (any, error) {
+		if len(args) == 1 {
+			if reason, ok := args[0].(string); ok && strings.TrimSpace(reason) != "" {
+				return nil, errors.New(reason)
+			}
+		}
+		return nil, errors.New("call verdict.unknown: want one argument, the reason")
+	},
 }
 
 // checked wraps a call so that it meets only the arguments it declares.

@@ -1,7 +1,7 @@
 package region
 
-// The tables are of 2026-08: regions from the AWS SDK's partition list, Local and Wavelength Zones from the AWS
-// documentation pages of their names. A name that is not here is unknown, however much it looks like one that is.
+// Regions and DNS suffixes were compared with the AWS SDK's partition list of 2026-08-07; countries follow the city in its
+// descriptions. A name that is not here is unknown, however much it looks like one that is.
 
 const (
 	aws      = "aws"
@@ -58,7 +58,8 @@ var awsRegions = map[string][]struct{ name, country, zones string }{
 }
 
 // awsCities maps the location codes of Local and Wavelength Zones to countries. Such a zone may lie in another country
-// than the region it belongs to, which keeps its snapshots: data there lies in both.
+// than the region it belongs to, which keeps its snapshots: data there lies in both. The codes are airport or city codes;
+// the list was written down from knowledge of the service and only sampled against its documentation.
 var awsCities = map[string]string{
 	"atl": "US", "bos": "US", "chi": "US", "clt": "US", "den": "US", "dfw": "US", "dtw": "US", "hnl": "US", "iah": "US",
 	"las": "US", "lax": "US", "mci": "US", "mia": "US", "msp": "US", "nyc": "US", "pdx": "US", "phl": "US", "phx": "US",

@@ -1,7 +1,6 @@
 package region
 
-// gcpRegions and the locations below are of 2026-08, from the Google Cloud documentation of regions, bucket locations
-// and Cloud KMS locations.
+// gcpRegions were compared with a public list of 2026; newer regions are unknown until they are added.
 var gcpRegions = []row{
 	{"africa-south1", "ZA"},
 	{"asia-east1", "TW"}, {"asia-east2", "HK"},
@@ -20,7 +19,8 @@ var gcpRegions = []row{
 }
 
 // gcpBuckets are the multi-regions and predefined dual-regions a bucket or a snapshot may have. Of EU Google promises
-// only that data stays in member states, and of ASIA only that it stays in Asia: areas, not countries.
+// only that data stays in member states, and of ASIA only that it stays in Asia: areas, not countries. The pairs were
+// written down from knowledge of the service, not compared with its page.
 var gcpBuckets = map[string]Place{
 	"eu":    {Areas: []string{"eu"}},
 	"us":    {Countries: []string{"US"}},
@@ -33,7 +33,7 @@ var gcpBuckets = map[string]Place{
 	"asia1": {Countries: []string{"JP"}},
 }
 
-// gcpKeys are the multi-regions of Cloud KMS whose countries Google states. The same name can mean other places to
+// gcpKeys are the multi-regions of Cloud KMS in the Americas, as Google's page of Cloud KMS locations states them. The same name can mean other places to
 // Cloud KMS than to Cloud Storage, so a key is looked up here only.
 var gcpKeys = map[string]Place{
 	"us": {Countries: []string{"US"}}, "ca": {Countries: []string{"CA"}},
@@ -42,7 +42,8 @@ var gcpKeys = map[string]Place{
 	"nam10": {Countries: []string{"US"}}, "nam11": {Countries: []string{"US"}}, "nam12": {Countries: []string{"US"}},
 }
 
-// azureRegions are of 2026-08, from the Azure documentation of regions. Display names are these with blanks.
+// azureRegions were written down from knowledge of the service and sampled against public lists; newer regions are
+// unknown until they are added. Display names are these with blanks.
 var azureRegions = map[string][]row{
 	"azure": {
 		{"australiacentral", "AU"}, {"australiacentral2", "AU"}, {"australiaeast", "AU"}, {"australiasoutheast", "AU"},
@@ -84,12 +85,13 @@ var azureDomains = []struct {
 	{[]string{"vault", "usgovcloudapi", "net"}, "azure-us-gov", "US"},
 }
 
-// ovhRegions are of 2026-02, from OVHcloud's guide to Object Storage endpoints; the last two are those of OVHcloud US.
+// ovhRegions are those of OVHcloud's guide to Object Storage endpoints of 2026-02-03, then the two of OVHcloud US, which
+// the guide leaves out.
 var ovhRegions = []row{
 	{"gra", "FR"}, {"rbx", "FR"}, {"sbg", "FR"}, {"eu-west-par", "FR"}, {"eu-south-mil", "IT"}, {"de", "DE"}, {"uk", "GB"},
 	{"waw", "PL"}, {"bhs", "CA"}, {"ca-east-tor", "CA"}, {"sgp", "SG"}, {"ap-southeast-syd", "AU"}, {"ap-south-mum", "IN"},
 	{"us-east-va", "US"}, {"us-west-or", "US"},
 }
 
-// scalewayRegions are of 2026-08.
+// scalewayRegions were written down from knowledge of the service.
 var scalewayRegions = []row{{"fr-par", "FR"}, {"nl-ams", "NL"}, {"pl-waw", "PL"}, {"it-mil", "IT"}}
