@@ -145,7 +145,7 @@ func didYouMean(word string, candidates []string) string {
 	if best == "" {
 		return ""
 	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
+	return fmt.Sprintf(" (did you mean %s?)", best)
 }
 
 // decodeOne reads the one document of a file of our own into out.

@@ -35,7 +35,7 @@ func (c *Catalogue) Select(p *Profile, d Defaults) (*engine.Set, error) {
 	var policies []engine.Policy
 	for _, f := range c.Folders {
 		setting := p.Policies[f.ID]
-		if setting.Off || !f.Serves(p.Frameworks...) {
+		if setting.Disabled || !f.Serves(p.Frameworks...) {
 			continue
 		}
 		policy := f.Policy

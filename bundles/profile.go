@@ -53,7 +53,7 @@ type Profile struct {
 type PolicySetting struct {
 	Mode       string         `json:"mode"`
 	Unknown    string         `json:"unknown"`
-	Off        bool           `json:"off"`
+	Disabled   bool           `json:"disabled"`
 	Parameters map[string]any `json:"parameters"`
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,7 +91,8 @@ func (s *Set) index() {
 	}
 	h := sha256.New()
 	for _, c := range s.policies {
-		fmt.Fprintf(h, "%s %s\n", c.ID, c.Digest)
+		params, err := json.Marshal(c.Params) // keys are sorted
+		fmt.Fprintf(h, "%s %s %s %v %d %d\n", c.ID, c.Digest, params, err, c.Mode, c.Unknown)
 	}
 	s.digest = Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
 }
@@ -141,7 +143,7 @@ func (s *Set) WithLimit(limit time.Duration) *Set {
 	return &with
 }
 
-// Digest identifies the policies, in their order.
+// Digest identifies the policies with their parameters and modes.
 func (s *Set) Digest() Digest { return s.digest }
 
 // Waivers lists the waivers, sorted by id.
