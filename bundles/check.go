@@ -114,7 +114,7 @@ func wants(raw []byte) map[int][]string {
 func (c *checker) fixture(name string, raw []byte, offset int, good, marked bool) {
 	want := wants(raw)
 	counts := map[engine.Verdict]int{}
-	facts := newFixtureFacts(name, raw, c.set)
+	facts := newFixtureFacts(raw, c.set)
 	var passing []*engine.Subject
 	for sub, err := range fixtureSubjects(name, raw, c.set) {
 		if err != nil {

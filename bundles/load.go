@@ -49,6 +49,14 @@ func (c *Catalogue) Select(p *Profile, d Defaults) (*engine.Set, error) {
 	if len(policies) == 0 && len(errs) == 0 {
 		errs = append(errs, p.problem("", "the profile selects no policy"))
 	}
+	// A parameter that is wrong for several policies is one mistake.
+	seen := map[string]bool{}
+	errs = slices.DeleteFunc(errs, func(err error) bool {
+		text := err.Error()
+		again := seen[text]
+		seen[text] = true
+		return again
+	})
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -156,7 +164,7 @@ func (f *Folder) params(p *Profile, setting PolicySetting) (map[string]any, []er
 			name = path[0].Key
 			at = from[name] + bad.at[len(path[:1].String())+1:]
 		}
-		errs = append(errs, p.problem(at, fmt.Sprintf("%s of %s: %s", name, f.ID, bad.message)))
+		errs = append(errs, p.problem(at, name+": "+bad.message))
 	}
 	return values, errs
 }

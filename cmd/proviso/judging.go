@@ -58,17 +58,22 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	if err := j.checkFailOn(); err != nil {
 		return err
 	}
-	profile, set, err := loadSet(j.profile)
+	set, err := loadSet(j.profile)
 	if err != nil {
 		return err
 	}
-	_ = profile
+	var stdin []byte
+	if slices.Contains(paths, "-") || slices.Contains(j.facts, "-") {
+		if stdin, err = manifest.ReadStdin(s.in); err != nil {
+			return err
+		}
+	}
 	outs, closeAll, err := j.open(s.out)
 	if err != nil {
 		return err
 	}
-	files := &manifest.Files{Paths: paths, Stdin: s.in, StdinName: j.stdinName, Operation: operation, Misspelt: set.Misspelt}
-	facts := manifest.NewFacts(files, j.facts, set.FactKinds())
+	files := &manifest.Files{Paths: paths, Stdin: stdin, StdinName: j.stdinName, Operation: operation, Misspelt: set.Misspelt}
+	facts := manifest.NewFacts(paths, j.facts, stdin, set.FactKinds())
 	r := set.Run(ctx, files, facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
 	if !j.quiet {
 		stop := progress(s.err, &r)
@@ -135,13 +140,12 @@ func (j *judging) exit(t engine.Trailer) int {
 }
 
 // loadSet reads the profile, from the file named or from proviso.yaml where there is one, and the policies it wants.
-func loadSet(file string) (*bundles.Profile, *engine.Set, error) {
+func loadSet(file string) (*engine.Set, error) {
 	profile, sources, err := readProfile(file)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	set, err := bundles.Load(profile, bundles.Defaults{}, sources...)
-	return profile, set, err
+	return bundles.Load(profile, bundles.Defaults{}, sources...)
 }
 
 func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {

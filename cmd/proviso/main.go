@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // schedules name time zones, and not every machine has their data
 
 	"github.com/spf13/cobra"
 )

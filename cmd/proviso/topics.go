@@ -46,7 +46,7 @@ wants judged. Its JSON Schema is bundles/schema/profile.json in the source tree.
   sets: {alps: [AT, CH]}                  # jurisdictions of your own
   waivers:
     - id: W-17
-      policy: encryption/storage-class-encrypted
+      policy: encryption/storage-class-encrypts
       subjects: {kind: StorageClass, name: legacy-*}
       owner: storage team
       reason: array encrypts; migration ends in January
