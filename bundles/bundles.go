@@ -29,6 +29,9 @@ type Source struct {
 	FS   fs.FS
 	// Only restricts it to the policies with these ids; none is all.
 	Only []string
+	// Lazy leaves rules and schemas to be compiled when they are first asked, so that a run costs what it needs. It is for
+	// the built-in policies, which tests have compiled: what is wrong with another's is to be told before the run.
+	Lazy bool
 }
 
 func (s Source) at(file string) string {

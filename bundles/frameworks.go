@@ -53,8 +53,11 @@ var Frameworks = sync.OnceValue(func() map[string]*Framework {
 	return all
 })
 
-// unknownControl says why a control names nothing, or "".
-func unknownControl(c engine.Control) string {
+// unknownControl says why a control names nothing, or "". Those of a lazy source are taken as they are.
+func unknownControl(c engine.Control, lazy bool) string {
+	if lazy {
+		return ""
+	}
 	f, ok := Frameworks()[c.Framework]
 	if !ok {
 		return fmt.Sprintf("there is no framework %q%s", c.Framework, didYouMean(c.Framework, slices.Collect(maps.Keys(Frameworks()))))

@@ -2,6 +2,7 @@ package bundles
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
@@ -76,12 +78,30 @@ type Folder struct {
 	// Properties are the parameters' JSON Schemas by name.
 	Properties map[string]any
 
-	fsys      fs.FS
-	doc       *decode.Document
-	rule      rule
-	ruleFile  string
-	whenReads []engine.Read
-	schema    *jsonschema.Schema
+	fsys     fs.FS
+	doc      *decode.Document
+	ruleFile string
+	// The three are compiled once, when they are first asked for.
+	rule   func() (rule, error)
+	when   func() (condition, error)
+	schema func() (*jsonschema.Schema, error)
+}
+
+type condition struct {
+	holds engine.Condition
+	reads []engine.Read
+}
+
+// lazyRule is the folder's rule for the engine.
+type lazyRule struct{ compile func() (rule, error) }
+
+// Eval is part of engine.Rule.
+func (l lazyRule) Eval(ctx context.Context, in engine.Input) ([]engine.Violation, error) {
+	r, err := l.compile()
+	if err != nil {
+		return nil, err
+	}
+	return r.Eval(ctx, in)
 }
 
 // compilers turn rule source into rules, with one table of regions.
@@ -138,14 +158,30 @@ func (c compilers) readFolder(src Source, dir string) (*Folder, error) {
 		if !slices.Contains([]string{"satisfies", "supports", "evidence-for"}, control.Relation) {
 			bad(fmt.Sprintf("controls[%d].relation", i), "unknown relation %q: want satisfies, supports or evidence-for", control.Relation)
 		}
-		if why := unknownControl(control); why != "" {
+		if why := unknownControl(control, src.Lazy); why != "" {
 			bad(fmt.Sprintf("controls[%d].id", i), "%s", why)
 		}
 	}
-	errs = append(errs, f.readParams(spec.Params)...)
+	errs = append(errs, f.readParams(spec.Params, src.Lazy)...)
 	if strings.TrimSpace(spec.When) != "" {
-		if f.When, f.whenReads, err = c.cel.Condition(src.at(file), []byte(spec.When)); err != nil {
-			errs = append(errs, f.moved("when", err))
+		f.when = sync.OnceValues(func() (condition, error) {
+			holds, reads, err := c.cel.Condition(src.at(file), []byte(spec.When))
+			if err != nil {
+				err = f.moved("when", err)
+			}
+			return condition{holds, reads}, err
+		})
+		f.When = func(ctx context.Context, in engine.Input) (bool, error) {
+			w, err := f.when()
+			if err != nil {
+				return false, err
+			}
+			return w.holds(ctx, in)
+		}
+		if !src.Lazy {
+			if _, err := f.when(); err != nil {
+				errs = append(errs, err)
+			}
 		}
 	}
 	ruleSource, err := c.readRule(src, f)
@@ -181,28 +217,30 @@ func (c compilers) readRule(src Source, f *Folder) ([]byte, error) {
 	if err != nil {
 		return nil, problem(src.at(file), 0, 0, err)
 	}
-	if f.Language == "cel" {
-		r, err := c.cel.Compile(src.at(file), source)
-		if err != nil {
-			return nil, err
-		}
-		f.rule = r
-	} else {
-		r, err := c.rego.Compile(src.at(file), source)
-		if err != nil {
-			return nil, err
-		}
-		if want := strings.NewReplacer("/", ".", "-", "_").Replace(f.ID); r.Package() != want {
-			return nil, problem(src.at(file), 1, 1, fmt.Errorf("the package is %s, want %s after the folder", r.Package(), want))
-		}
-		f.rule = r
+	f.rule = sync.OnceValues(func() (rule, error) { return c.compileRule(src.at(file), f, source) })
+	f.Policy.Rule = lazyRule{f.rule}
+	if !src.Lazy {
+		_, err = f.rule()
 	}
-	f.Policy.Rule = f.rule
-	return source, nil
+	return source, err
 }
 
-// readParams compiles the parameters' schema and takes their defaults.
-func (f *Folder) readParams(schema map[string]any) []error {
+func (c compilers) compileRule(file string, f *Folder, source []byte) (rule, error) {
+	if f.Language == "cel" {
+		return c.cel.Compile(file, source)
+	}
+	r, err := c.rego.Compile(file, source)
+	if err != nil {
+		return nil, err
+	}
+	if want := strings.NewReplacer("/", ".", "-", "_").Replace(f.ID); r.Package() != want {
+		return nil, problem(file, 1, 1, fmt.Errorf("the package is %s, want %s after the folder", r.Package(), want))
+	}
+	return r, nil
+}
+
+// readParams takes the parameters' schema and their defaults.
+func (f *Folder) readParams(schema map[string]any, lazy bool) []error {
 	f.Params, f.Properties = map[string]any{}, map[string]any{}
 	if schema == nil {
 		schema = map[string]any{"type": "object"}
@@ -212,22 +250,27 @@ func (f *Folder) readParams(schema map[string]any) []error {
 		schema = maps.Clone(schema)
 		schema["additionalProperties"] = false
 	}
-	compiler := jsonschema.NewCompiler()
-	compiler.LoadURL = func(url string) (io.ReadCloser, error) {
-		return nil, fmt.Errorf("load %s: a schema refers to nothing outside itself", url)
-	}
-	if err := compiler.AddResource("params", bytes.NewReader(jsonOf(schema))); err != nil {
-		return []error{f.problem("params", err.Error())}
-	}
-	var err error
-	if f.schema, err = compiler.Compile("params"); err != nil {
-		return []error{f.problem("params", fmt.Sprintf("params is no JSON Schema: %s", schemaMessage(err)))}
-	}
+	f.schema = sync.OnceValues(func() (*jsonschema.Schema, error) {
+		compiler := jsonschema.NewCompiler()
+		compiler.LoadURL = func(url string) (io.ReadCloser, error) {
+			return nil, fmt.Errorf("load %s: a schema refers to nothing outside itself", url)
+		}
+		if err := compiler.AddResource("params", bytes.NewReader(jsonOf(schema))); err != nil {
+			return nil, err
+		}
+		return compiler.Compile("params")
+	})
 	for name, property := range f.Properties {
 		p, _ := property.(map[string]any)
 		if value, ok := p["default"]; ok {
 			f.Params[name] = value
 		}
+	}
+	if lazy {
+		return nil
+	}
+	if _, err := f.schema(); err != nil {
+		return []error{f.problem("params", fmt.Sprintf("params is no JSON Schema: %s", schemaMessage(err)))}
 	}
 	var errs []error
 	for _, bad := range f.checkParams(f.Params) {
@@ -240,11 +283,14 @@ type badParam struct{ at, message string }
 
 // checkParams holds values against the schema.
 func (f *Folder) checkParams(values map[string]any) []badParam {
-	err := f.schema.Validate(values)
-	var invalid *jsonschema.ValidationError
+	schema, err := f.schema()
+	if err == nil {
+		err = schema.Validate(values)
+	}
 	if err == nil {
 		return nil
 	}
+	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
 		return []badParam{{"", err.Error()}}
 	}

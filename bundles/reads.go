@@ -18,12 +18,23 @@ func (c *checker) reads() {
 		file string
 	}
 	var all []reading
-	for _, r := range c.rule.Reads() {
+	rule, err := c.rule()
+	if err != nil {
+		c.errs = append(c.errs, err)
+		return
+	}
+	for _, r := range rule.Reads() {
 		all = append(all, reading{r, c.ruleFile})
 	}
-	for _, r := range c.whenReads {
-		r.Line, r.Column = 0, 0
-		all = append(all, reading{r, "policy.yaml"})
+	if c.when != nil {
+		when, err := c.when()
+		if err != nil {
+			c.errs = append(c.errs, err)
+		}
+		for _, r := range when.reads {
+			r.Line, r.Column = 0, 0
+			all = append(all, reading{r, "policy.yaml"})
+		}
 	}
 	used := map[string]bool{}
 	for _, r := range all {
@@ -44,7 +55,7 @@ func (c *checker) reads() {
 			c.named(r.file, r.Read, "fact", rest, slices.Collect(maps.Keys(c.Facts)), used)
 		}
 	}
-	for _, p := range c.rule.Lint() {
+	for _, p := range rule.Lint() {
 		c.bad(c.ruleFile, p.Line, p.Column, "%s", p.Message)
 	}
 	c.unused("parameter", "params.properties", slices.Collect(maps.Keys(c.Properties)), used)

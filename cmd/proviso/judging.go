@@ -149,7 +149,7 @@ func loadSet(file string) (*engine.Set, error) {
 }
 
 func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {
-	builtin := bundles.Source{FS: policies.FS}
+	builtin := bundles.Source{FS: policies.FS, Lazy: true}
 	if file == "" {
 		if _, err := os.Stat("proviso.yaml"); errors.Is(err, fs.ErrNotExist) {
 			return nil, []bundles.Source{builtin}, nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // schedules name time zones, and not every machine has their data
@@ -25,6 +26,11 @@ const (
 )
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		// A run lives briefly and holds little: collecting at four times the live heap costs some tens of MiB and saves a
+		// third of the time.
+		debug.SetGCPercent(400)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()

@@ -147,7 +147,7 @@ func ledger(u engine.WaiverUse) string {
 		}
 		return fmt.Sprintf("waiver %s ended after %s and no longer hides %s, owner %s", u.ID, lastDay(u.Expires), covers, u.Owner)
 	case engine.WaiverUnused:
-		return fmt.Sprintf("waiver %s hides nothing: remove it", u.ID)
+		return fmt.Sprintf("waiver %s hides nothing in this run", u.ID)
 	}
 	return ""
 }
