@@ -165,9 +165,18 @@ func mutants(object map[string]any) map[string]any {
 		at := s.path.String()
 		key := s.path[len(s.path)-1].Key
 		for _, other := range otherCases(key) {
-			all["case of "+at+" to "+other] = rewrite(object, s.path, func(m map[string]any, k string) { m[other] = m[k]; delete(m, k) })
+			all["case of "+at+" to "+other] = rewrite(object, s.path, func(m map[string]any, k string) {
+				if _, there := m[other]; !there { // to take another's place would be to change what is said
+					m[other] = m[k]
+					delete(m, k)
+				}
+			})
 			for what, extra := range map[string]any{"the same": s.value, "true": "true", "a real true": true, "nothing": nil, "false": "false"} {
-				all["extra "+other+" beside "+at+" with "+what] = rewrite(object, s.path, func(m map[string]any, _ string) { m[other] = extra })
+				all["extra "+other+" beside "+at+" with "+what] = rewrite(object, s.path, func(m map[string]any, _ string) {
+					if _, there := m[other]; !there {
+						m[other] = extra
+					}
+				})
 			}
 		}
 		for i, other := range otherTypes(s.value) {
