@@ -36,7 +36,7 @@ type Profile struct {
 	// Parameters are set on every policy that has one of that name.
 	Parameters map[string]any           `json:"parameters"`
 	Policies   map[string]PolicySetting `json:"policies"`
-	// Labels name the labels that classify objects: jurisdiction, dataClass, tier, retentionProfile.
+	// Labels name the labels that classify objects: jurisdiction, dataClass, tier, retentionProfile, region.
 	Labels   map[string]string   `json:"labels"`
 	Clusters []Cluster           `json:"clusters"`
 	Regions  []Region            `json:"regions"`

@@ -215,7 +215,10 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 		return Decision{Reason: fmt.Sprintf("the rule is no longer asked: it ran into its limit %d times", maxOverruns), Cause: CauseLimit}
 	}
 	in := Input{Subject: j.subject, Params: c.Params, Now: j.now, shared: j.shared}
-	missing, where := c.undeclared(j.subject)
+	missing, where, absent := c.unread(j.subject)
+	if missing != "" && !absent {
+		return Decision{Reason: missing, Cause: CauseField, Path: where}
+	}
 	if c.When != nil {
 		ok, err := c.When(ctx, in)
 		switch {
@@ -267,14 +270,16 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 	return Decision{Verdict: Fail, Violations: tidy(violations)}
 }
 
-// undeclared says why a declared path cannot be read, and where; "" where all can.
-func (c *compiled) undeclared(s *Subject) (why, where string) {
+// unread says why a declared path cannot be read, and where; "" where all can. What stands there and cannot be read comes
+// before what is only absent.
+func (c *compiled) unread(s *Subject) (why, where string, absent bool) {
 	for i := range c.declared {
-		if why, where = c.declared[i].check(s); why != "" {
-			return why, where
+		w, at, gone := c.declared[i].check(s)
+		if w != "" && (why == "" || absent && !gone) {
+			why, where, absent = w, at, gone
 		}
 	}
-	return "", ""
+	return why, where, absent
 }
 
 func failed(ctx context.Context, what string, err error) Decision {

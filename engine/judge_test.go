@@ -111,6 +111,9 @@ func TestVerdicts(t *testing.T) {
 		{"when is false", engine.Policy{When: when(false, nil), Requires: map[string]engine.Type{"spec.x": engine.Int}}, full, "", nil, engine.NotApplicable, "when is false", 0},
 		{"when fails", engine.Policy{When: when(true, errors.New("no such key"))}, full, "", nil, engine.Unknown, "when: no such key", engine.CauseError},
 		{"when fails for want of a field", engine.Policy{When: when(true, errors.New("no such key")), Requires: map[string]engine.Type{"spec.x": engine.Int}}, full, "", nil, engine.Unknown, "spec.x is missing", engine.CauseField},
+		{"when is false and a declared path mistyped", engine.Policy{When: when(false, nil), Optional: map[string]engine.Type{"spec.n": engine.String}}, full, "", nil, engine.Unknown, "spec.n holds", engine.CauseField},
+		{"when is false and a required path null", engine.Policy{When: when(false, nil), Requires: map[string]engine.Type{"spec.ttl": engine.Duration}}, map[string]any{"ttl": nil}, "", nil, engine.Unknown, "spec.ttl is missing", engine.CauseField},
+		{"when is false and an optional path null", engine.Policy{When: when(false, nil), Optional: map[string]engine.Type{"spec.ttl": engine.Duration}}, map[string]any{"ttl": nil}, "", nil, engine.NotApplicable, "when is false", 0},
 		{"fact found", engine.Policy{Facts: ns, Rule: ruleFunc(func(_ context.Context, in engine.Input) ([]engine.Violation, error) {
 			return fails(fmt.Sprint(in.Facts["ns"]))(nil, in)
 		})}, full, "", factFunc(func(q engine.FactQuery) (any, engine.FactState, error) {

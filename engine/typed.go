@@ -76,6 +76,30 @@ func describe(v any) string {
 	return fmt.Sprintf("a %T", v)
 }
 
+// isNull reports whether null is written at the path or on the way to it.
+func isNull(root map[string]any, at Path) bool {
+	var v any = root
+	for _, step := range at {
+		switch inner := v.(type) {
+		case map[string]any:
+			e, there := inner[step.Key]
+			if !there {
+				return false
+			}
+			v = e
+		case []any:
+			if step.Kind != IndexStep || step.Index >= len(inner) {
+				return false
+			}
+			v = inner[step.Index]
+		}
+		if v == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // describeSecret says what kind of value it is and nothing of the value: reasons reach every report.
 func describeSecret(v any) string {
 	switch v.(type) {
@@ -172,8 +196,10 @@ func (d *declaration) sound(p Path, v any) bool {
 	return true
 }
 
-// check says what keeps the declared path from being read, and where; "" where nothing does.
-func (d *declaration) check(in *Subject) (why, where string) {
+// check says what keeps the declared path from being read, and where; "" where nothing does. Absent is whether it is only
+// that nothing stands there: that can be because the policy does not apply. What does stand there and cannot be read leaves
+// in doubt whether it does.
+func (d *declaration) check(in *Subject) (why, where string, absent bool) {
 	root, prefix := in.Object, ""
 	switch d.root {
 	case "old":
@@ -182,7 +208,7 @@ func (d *declaration) check(in *Subject) (why, where string) {
 		root, prefix = in.User, "user."
 	}
 	if d.sound(d.path, root) {
-		return "", ""
+		return "", "", false
 	}
 	found := describe
 	if in.Kind == "Secret" {
@@ -203,7 +229,7 @@ func (d *declaration) check(in *Subject) (why, where string) {
 			}
 			why = fmt.Sprintf("%s%s holds %s, want %s", prefix, at, found(v), typeNames[want])
 		case !there && d.required:
-			why = fmt.Sprintf("%s%s is missing", prefix, d.path)
+			why, absent = fmt.Sprintf("%s%s is missing", prefix, d.path), !isNull(root, at)
 		case there && d.required && v == "":
 			why = fmt.Sprintf("%s%s is empty", prefix, at)
 		case there && !d.typ.is(v):
@@ -211,6 +237,6 @@ func (d *declaration) check(in *Subject) (why, where string) {
 		}
 	})
 	// A misspelt key explains a missing one, and makes one that is there doubtful.
-	d.path.misspelt(root, nil, func(m Misspelling) { why, where = prefix+m.Error(), m.Path })
-	return why, where
+	d.path.misspelt(root, nil, func(m Misspelling) { why, where, absent = prefix+m.Error(), m.Path, false })
+	return why, where, absent
 }

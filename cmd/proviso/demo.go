@@ -25,7 +25,7 @@ type demoStep struct {
 var demoSteps = []demoStep{
 	{"Manifests as a team wrote them: what is wrong, where, and how it is mended.", "lint DIR/before", exitViolations},
 	{"The same manifests, mended.", "lint DIR/after", exitOK},
-	{"A document that cannot be read never counts as clean, and never hides the others.", "lint DIR/broken.yaml --profile DIR/proviso.yaml", exitTrouble},
+	{"A document that cannot be read never counts as clean, and never hides the others.", "lint DIR/broken.yaml", exitTrouble},
 	{"What cannot be told is unknown, not a pass: these files do not say where the namespace's data may live.", "lint DIR/alone.yaml", exitIncomplete},
 	{"The same with a snapshot of the namespaces to answer from.", "lint DIR/alone.yaml --facts DIR/namespaces.json", exitOK},
 	{"A waiver holds until it ends: here it does.", "scan DIR/waived.yaml --profile DIR/proviso.yaml --now 2027-01-31T12:00:00Z", exitOK},

@@ -19,6 +19,7 @@ type blockReader struct {
 	// The current line: its number from 0, its start, its first byte that is no space, its line feed.
 	line, start, at, end int
 	eof                  bool
+	cursor               cursor
 }
 
 // errUnusual unwinds from what blockReader does not know.
@@ -39,7 +40,7 @@ func (t Text) block(text string, places bool) (v any, root *place, start Positio
 			v, root, ok = nil, nil, false
 		}
 	}()
-	r := &blockReader{t: t, text: text, places: places, line: -1, end: -1}
+	r := &blockReader{t: t, text: text, places: places, line: -1, end: -1, cursor: t.cursor(text)}
 	r.next()
 	if r.eof {
 		return nil, nil, Position{t.Line, t.Column}, true
@@ -100,13 +101,7 @@ func (r *blockReader) next() {
 
 func (r *blockReader) indent() int { return r.at - r.start }
 
-func (r *blockReader) position(offset int) Position {
-	p := Position{r.t.Line + r.line, utf8.RuneCountInString(r.text[r.start:offset]) + 1}
-	if r.line == 0 {
-		p.Column += r.t.Column - 1
-	}
-	return p
-}
+func (r *blockReader) position(offset int) Position { return r.cursor.position(offset) }
 
 func (r *blockReader) where(offset int, collection bool) *place {
 	if !r.places {

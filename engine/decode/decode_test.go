@@ -137,7 +137,7 @@ func TestValuesAreThoseKubernetesReceives(t *testing.T) {
 var documents = []string{
 	"", "\n", "# c\n", "a:\nb:\n", "a:\n- b\n- c\nd: e\n", "a:\n  - b\n  -\n  - c: d\n    e: f\n", "-\n  a: b\n-\n  - c\n", "- - a\n  - b\n",
 	"a:\n    b: c\n  d: e\n", "a:\n  b: c\n d: e\n", "  a: b\n  c: d\n", "  a: b\nc: d\n", "a: b\n  c: d\n", "a: b\n  c\n", "a:\n  b\n", "a:\n  b\n  c\n",
-	"a: {b: c,\n  d: e}\n", "a: [b,\n c]\n", "a: \"b\n  c\"\n", "? a\n: b\n", "? [a]\n: b\n", "{a: b}: c\n", "a: b: c\n",
+	"a: {b: c,\n  d: e}\n", "a: [b,\n !!str ?c]\n", "{a?: 1}", "a: {b> c \n  : de}\n", "{\"a\"\n  : 1,}", "a: [!,b]\n", "&!", "...", "\n...\na: 1\n", "|\nb: c\n", "a: {b::, c}\n", "a: !!float 184467473709551615\n", "{a\u2028  :}", "#a: %b\n", "a: [b,\n c]\n", "a: \"b\n  c\"\n", "? a\n: b\n", "? [a]\n: b\n", "{a: b}: c\n", "a: b: c\n",
 	"base: &b {x: 1, y: 2}\nc:\n  <<: *b\n  y: 3\n", "base: &b {x: 1, y: 2}\nc:\n  y: 3\n  <<: *b\n", "base: &b {x: 1}\nc:\n  y: 3\n  <<: *b\n",
 	"a: &a {x: 1}\nb: &b {x: 2, y: 3}\nc:\n  <<: [*a, *b]\n  z: 4\n", "a: &a [1]\nb:\n  <<: *a\n", "a:\n  <<: {x: 1}\n  <<: {y: 2}\n", "a:\n  \"<<\": {x: 1}\n", "a:\n  <<:\n", "a:\n  !!merge <<: {x: 1}\n",
 	"a: &x [*x]\n", "a: *nope\n", "a: &x 1\nb: &x 2\nc: *x\n", "&a a: &b b\n*a : *b\n", "&a a: x\nb: *a\n",
@@ -147,7 +147,7 @@ var documents = []string{
 	"a: |\n  x\n y\n", "a: |\n\n\n", "a: |\nb: c\n", "- |\n x\n- y\n", "- a: |\n    x\n  b: y\n", "- a: |\n   x\n  b: y\n", "a: |\n  x\n\n  y\n\nb: c\n", "a: |+\n  x\n\nb: c\n", "a: |-\n  x\n\nb: c\n", "a: |  # c\n  x\n", "a: |#c\n  x\n", "a: |\n  x\n   \n", "a: |\n  x\n  \n  ",
 	"a: b\r\nc: d\r\n", "a: |\r\n  x\r\n  y\r\n", "a: b\rc: d\r", "a: \"x\\\n  y\"\n", "\ta: b\n", "a:\n\tb: c\n", "a:\t b\n", "a: b\n\t\nc: d\n", "a: b\n \t# x\nc: d\n",
 	"a: 'b\nc'\n", "a: \"b\\", "a: [1, 2", "a: {b: 1", "a: 'x", "a: |", "a: >", "a: &", "a: *", "a: !", "a: !!", "a: @x", "a: `x`",
-	"\x00", "a: \x01\n", "a: \x7f\n", "a: \xff\n", "a: \xc3(\n", "\xff\xfea\x00", "a: \ufffe\n", "a: \ufffd\n", "a: \U0001F600\n",
+	"a: \u009bx\n", "a: \uffffx\n", " 01e70:", "\x00", "a: \x01\n", "a: \x7f\n", "a: \xff\n", "a: \xc3(\n", "\xff\xfea\x00", "a: \ufffe\n", "a: \ufffd\n", "a: \U0001F600\n",
 	"key with space: b\n", "a.b/c: d\n", "-a: b\n", "a-: b\n", "a : b\n", "a:  b\n", "a: b  \n", "a: b #\n", "a:#b\n", "a: # b\n  c: d\n", "a: #b\n",
 	"- a\n-b\n", "- a\nb: c\n", "a: b\n- c\n", "a:\n- b\n c: d\n", "a:\n  - b\n - c\n", "- a:\n  - b\n  c: d\n", "- a:\n   - b\n  c: d\n", "-   a: b\n    c: d\n", "- # c\n  a: b\n", "- \"a\": b\n  'c': d\n", "- \"a\":b\n",
 	"- \"" + strings.Repeat("x", 300) + "\"\n", strings.Repeat("k", 300) + ": v\n", strings.Repeat("k", 1100) + ": v\n",

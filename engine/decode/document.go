@@ -110,6 +110,35 @@ func (t Text) Decode() (*Document, error) {
 	return &Document{Text: t, Value: v, Start: start}, nil
 }
 
+// parse reads the text: as JSON where it is JSON, else as YAML. Places are made where wanted.
+func (t Text) parse(places bool) (any, *place, Position, error) {
+	text := t.Raw
+	if t.ended != "" {
+		text = t.ended
+	}
+	first := strings.TrimLeft(text, " \t\r\n")
+	if t.isJSON || strings.HasPrefix(first, "[") && isJSON([]byte(first)) {
+		return t.json(text, places)
+	}
+	if v, root, start, ok := t.block(text, places); ok {
+		return v, root, start, nil
+	}
+	v, root, start, err := t.yaml(text, places)
+	if err != nil && looksJSON(first) {
+		// It is no JSON and no YAML either; what is wrong with the JSON tells more.
+		if _, _, _, jsonErr := t.json(text, false); jsonErr != nil {
+			err = jsonErr
+		}
+	}
+	return v, root, start, err
+}
+
+// looksJSON reports whether text was meant as JSON: a brace, and then a double quote.
+func looksJSON(text string) bool {
+	rest, ok := strings.CutPrefix(text, "{")
+	return ok && strings.HasPrefix(strings.TrimLeft(rest, " \t\r\n"), `"`)
+}
+
 // Position is the place of the value at path: string keys and int indices, as in Position("spec", "rules", 0, "name").
 // For a scalar it is where the value stands; for an object or list, where its key stands, so that a caret points at a
 // word; for an element of a list, where the element begins. Where the path leads nowhere it is the place of the nearest
@@ -120,7 +149,7 @@ func (d *Document) Position(path ...any) Position {
 	if d.root == nil {
 		return d.Start
 	}
-	at := d.root
+	at, where := d.root, d.root.position()
 	for _, step := range path {
 		var next *place
 		switch step := step.(type) {
@@ -135,8 +164,11 @@ func (d *Document) Position(path ...any) Position {
 			break
 		}
 		at = next
+		if p := at.position(); p.Line > 0 { // an empty element stands nowhere
+			where = p
+		}
 	}
-	return at.position()
+	return where
 }
 
 // Key is the place of the key that path ends in, or what Position gives where it ends in no key that is there.

@@ -45,9 +45,6 @@ var advice = []struct{ says, means string }{
 	{"unknown anchor", "an alias names no anchor that stands before it (write &name at the value meant)"},
 	{"found incompatible YAML document", "the directive names a version of YAML other than 1.1, which Kubernetes reads (remove the directive)"},
 	{"did not find expected <document start>", "text follows the end of the document (put --- on a line of its own between documents)"},
-	{"invalid leading UTF-8 octet", "the bytes are not UTF-8 (save the file as UTF-8)"},
-	{"invalid trailing UTF-8 octet", "the bytes are not UTF-8 (save the file as UTF-8)"},
-	{"incomplete UTF-8 octet sequence", "the bytes are not UTF-8 (save the file as UTF-8)"},
 	{"found unknown escape character", "an unknown escape stands in double quotes (write \\\\ for a backslash, or use single quotes)"},
 	{"exceeded max depth", "objects and lists are nested too deeply"},
 }
@@ -58,7 +55,7 @@ func explain(message, there string) string {
 		if !strings.Contains(message, a.says) {
 			continue
 		}
-		if strings.HasPrefix(there, "\t") && !strings.Contains(a.says, "UTF-8") {
+		if strings.HasPrefix(there, "\t") {
 			return "a tab stands where YAML indents with spaces (replace it with spaces)"
 		}
 		if strings.Contains(a.means, "%s") {

@@ -18,7 +18,10 @@ func (r *blockReader) flow(offset int) (any, *place, int) {
 	i := r.spaces(offset + 1)
 	for first := true; r.text[i] != closer || !first; first = false {
 		var key string
-		keyOffset := i
+		var keyAt Position
+		if at != nil && m != nil {
+			keyAt = r.position(i)
+		}
 		if m != nil {
 			if key, i = r.key(i); i < 0 || r.text[i] != ' ' {
 				unusual()
@@ -37,7 +40,7 @@ func (r *blockReader) flow(offset int) (any, *place, int) {
 			list = append(list, v)
 		}
 		if at != nil && m != nil {
-			where.key = r.position(keyOffset)
+			where.key = keyAt
 			at.fields[key] = where
 		} else if at != nil {
 			at.items = append(at.items, where)

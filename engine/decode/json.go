@@ -1,7 +1,6 @@
 package decode
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,35 +8,6 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 )
-
-// parse reads the text: as JSON where it is JSON, else as YAML. Places are made where wanted.
-func (t Text) parse(places bool) (any, *place, Position, error) {
-	text := t.Raw
-	if t.ended != "" {
-		text = t.ended
-	}
-	first := strings.TrimLeft(text, " \t\r\n")
-	if t.isJSON || strings.HasPrefix(first, "[") && json.Valid([]byte(first)) {
-		return t.json(text, places)
-	}
-	if v, root, start, ok := t.block(text, places); ok {
-		return v, root, start, nil
-	}
-	v, root, start, err := t.yaml(text, places)
-	if err != nil && looksJSON(first) {
-		// It is no JSON and no YAML either; what is wrong with the JSON tells more.
-		if _, _, _, jsonErr := t.json(text, false); jsonErr != nil {
-			err = jsonErr
-		}
-	}
-	return v, root, start, err
-}
-
-// looksJSON reports whether text was meant as JSON: a brace, and then a double quote.
-func looksJSON(text string) bool {
-	rest, ok := strings.CutPrefix(text, "{")
-	return ok && strings.HasPrefix(strings.TrimLeft(rest, " \t\r\n"), `"`)
-}
 
 // jsonReader reads one JSON value. It stops at the first error by panicking with *Error, which json recovers.
 type jsonReader struct {
@@ -47,10 +17,11 @@ type jsonReader struct {
 	nodes  int
 	depth  int
 	places bool
+	cursor cursor
 }
 
 func (t Text) json(text string, places bool) (v any, root *place, start Position, err error) {
-	r := &jsonReader{t: t, text: text, places: places}
+	r := &jsonReader{t: t, text: text, places: places, cursor: t.cursor(text)}
 	defer func() {
 		if bad, ok := recover().(*Error); ok {
 			v, root, err = nil, nil, bad
@@ -103,7 +74,7 @@ func (r *jsonReader) at(offset int, collection bool) *place {
 	if !r.places {
 		return nil
 	}
-	return &place{value: r.t.position(offset), collection: collection}
+	return &place{value: r.cursor.position(offset), collection: collection}
 }
 
 func (r *jsonReader) value() (any, *place) {
@@ -181,11 +152,15 @@ func (r *jsonReader) object() (any, *place) {
 		if _, twice := m[key]; twice {
 			r.twice(key, start)
 		}
+		var keyAt Position
+		if at != nil {
+			keyAt = r.cursor.position(start)
+		}
 		r.want(':', "after the key")
 		v, where := r.value()
 		m[key] = v
 		if at != nil {
-			where.key = r.t.position(start)
+			where.key = keyAt
 			at.fields[key] = where
 		}
 		r.space()
@@ -340,11 +315,20 @@ func (r *jsonReader) quoted() string {
 }
 
 func (r *jsonReader) invalidUTF8(from int, text string) {
+	r.fail(from+max(invalidUTF8(text), 0), "a byte is not UTF-8 (save the file as UTF-8)")
+}
+
+// invalidUTF8 is where the first byte that is not UTF-8 stands, or -1.
+func invalidUTF8(text string) int {
+	if utf8.ValidString(text) {
+		return -1
+	}
 	for i, c := range text {
 		if c == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)) {
-			r.fail(from+i, "a byte is not UTF-8 (save the file as UTF-8)")
+			return i
 		}
 	}
+	return -1
 }
 
 // escaped reads on from the first backslash of a string.

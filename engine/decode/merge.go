@@ -4,7 +4,7 @@ import "go.yaml.in/yaml/v4"
 
 // merges reports whether a key is the merge key <<.
 func merges(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && n.Value == "<<" && (n.Style == 0 || n.Tag == "!!merge")
+	return n.Kind == yaml.ScalarNode && n.Value == "<<" && n.Anchor == "" && (n.Style == 0 || n.Tag == "!!merge")
 }
 
 // fields fills m with what the mapping node n holds, merged keys first.
@@ -25,7 +25,7 @@ func (r *yamlReader) fields(n *yaml.Node, m map[string]any, at *place) {
 			r.merge(v, m, at)
 			continue
 		}
-		key := r.key(k)
+		key := r.key(k, n.Style&yaml.FlowStyle != 0)
 		if before := first[key]; before != nil {
 			r.twice(key, k, before)
 		}

@@ -188,10 +188,10 @@ func keyText(text string) (string, error) {
 	case int64:
 		return strconv.FormatInt(v, 10), nil
 	case float64:
-		if math.IsInf(v, 0) || math.IsNaN(v) {
+		// 32 bits, because Kubernetes' YAML library writes such keys so.
+		if math.IsInf(float64(float32(v)), 0) || math.IsNaN(v) {
 			return "", errNoJSON
 		}
-		// 32 bits, because Kubernetes' YAML library writes such keys so.
 		return strconv.FormatFloat(v, 'g', -1, 32), nil
 	case uint64:
 		return "", errors.New("the key is a number larger than 64 bits hold (quote it)")
@@ -243,7 +243,10 @@ func tagged(tag, text string) (any, error) {
 	case int64, float64:
 		switch numeric(text).(type) {
 		case int64:
-			fits = tag == "!!float" || tag == "!!int"
+			if tag == "!!float" {
+				return wireNumber(float64(numeric(text).(int64)))
+			}
+			fits = tag == "!!int"
 		case uint64:
 			fits = tag == "!!int"
 		case float64:

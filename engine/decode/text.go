@@ -3,11 +3,11 @@ package decode
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"iter"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -50,10 +50,19 @@ func (t Text) Comments() []string {
 // *[Error]; after one it goes on with the next document, unless the stream itself fails or is not UTF-8.
 func Texts(r io.Reader, name string, limits Limits) iter.Seq2[Text, error] {
 	return func(yield func(Text, error) bool) {
-		s := &splitter{in: bufio.NewReaderSize(r, 64<<10), file: name, limits: limits.orDefault(), line: 1, yield: yield}
+		in := readers.Get().(*bufio.Reader)
+		in.Reset(r)
+		defer func() {
+			in.Reset(nil)
+			readers.Put(in)
+		}()
+		s := &splitter{in: in, file: name, limits: limits.orDefault(), line: 1, yield: yield}
 		s.run()
 	}
 }
+
+// readers are used again, because a folder is many small files.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10) }}
 
 // splitter holds what was read since the last cut.
 type splitter struct {
@@ -160,6 +169,10 @@ func commentsOnly(text string) bool {
 	return true
 }
 
+func hasDirective(text string) bool {
+	return strings.HasPrefix(text, "%") || strings.Contains(text, "\n%")
+}
+
 // separator ends a document at a line that starts with ---.
 func (s *splitter) separator(line []byte) error {
 	rest := bytes.TrimSpace(line[3:])
@@ -183,34 +196,33 @@ func (s *splitter) more(piece []byte) error {
 	if s.over {
 		return nil
 	}
-	from := len(s.buf)
+	from, base := len(s.buf), 0
 	s.buf = append(s.buf, piece...)
 	for {
-		end, closed := s.json.scan(s.buf, from)
-		if !closed {
+		rest := s.buf[base:]
+		end, closed := s.json.scan(rest, from-base)
+		if !closed || end > s.limits.Bytes {
 			break
 		}
-		if !json.Valid(s.buf[:end]) {
+		if !isJSON(rest[:end]) {
 			s.json.not = true
 			break
 		}
-		if end > s.limits.Bytes {
-			break
-		}
-		rest := bytes.Clone(s.buf[end:])
-		if err := s.emit(s.buf[:end], true); err != nil {
+		if err := s.emit(rest[:end], true); err != nil {
 			return err
 		}
-		s.before = nil
-		ended := s.buf[:end]
-		if i := bytes.LastIndexByte(ended, '\n'); i >= 0 {
-			s.column = utf8.RuneCount(ended[i+1:]) + 1
+		if i := bytes.LastIndexByte(rest[:end], '\n'); i >= 0 {
+			s.column = utf8.RuneCount(rest[i+1:end]) + 1
 		} else {
-			s.column += utf8.RuneCount(ended)
+			s.column += utf8.RuneCount(rest[:end])
 		}
-		s.start = s.line
-		s.buf, from = append(s.buf[:0], rest...), 0
+		s.start, s.before = s.line, nil
+		base += end
+		from = base
 		s.json, s.afterJSON = braces{}, true
+	}
+	if base > 0 {
+		s.buf = append(s.buf[:0], s.buf[base:]...)
 	}
 	if len(s.buf) > s.limits.Bytes {
 		s.over = true
@@ -229,7 +241,7 @@ func (s *splitter) cut() error {
 	}
 	comments := commentsOnly(string(s.buf[:min(len(s.buf), 4096)])) && (len(s.buf) <= 4096 || commentsOnly(string(s.buf)))
 	switch {
-	case comments && !bytes.Contains(s.buf, []byte("%")) && bytes.IndexByte(s.buf, 0) < 0:
+	case comments && !hasDirective(string(s.buf)) && bytes.IndexByte(s.buf, 0) < 0:
 		s.before = nil
 		if !s.afterJSON {
 			s.before = Text{Raw: string(s.buf)}.Comments()
@@ -283,6 +295,29 @@ func (t Text) position(offset int) Position {
 		return Position{t.Line + strings.Count(before, "\n"), utf8.RuneCountInString(before[i+1:]) + 1}
 	}
 	return Position{t.Line, t.Column + utf8.RuneCountInString(before)}
+}
+
+// cursor tells where bytes of a text stand in the file, one after the other, so that all of them cost one pass.
+type cursor struct {
+	text   string
+	offset int
+	at     Position
+}
+
+func (t Text) cursor(text string) cursor {
+	return cursor{text: text, at: Position{t.Line, t.Column}}
+}
+
+// position is where the byte at offset stands. Offsets must not fall.
+func (c *cursor) position(offset int) Position {
+	passed := c.text[c.offset:offset]
+	if i := strings.LastIndexByte(passed, '\n'); i >= 0 {
+		c.at = Position{c.at.Line + strings.Count(passed, "\n"), utf8.RuneCountInString(passed[i+1:]) + 1}
+	} else {
+		c.at.Column += utf8.RuneCountInString(passed)
+	}
+	c.offset = offset
+	return c.at
 }
 
 func (t Text) failf(offset int, format string, args ...any) *Error {

@@ -16,11 +16,16 @@ import (
 type yamlReader struct {
 	t      Text
 	text   string
-	lines  []int // offsets of the lines as YAML counts them, where that is not how files count them; else nil
-	starts []int // offsets of the lines as YAML counts them, from 1, once they are wanted
-	places bool
-	depth  int
-	nodes  int
+	lines  []int      // offsets of the lines as YAML counts them, where that is not how files count them; else nil
+	begins []Position // where those lines start in the file, once that is wanted
+	starts []int      // offsets of the lines as YAML counts them, from 1, once they are wanted
+	// marks are the offsets of every 256th code point and runes the number of code points before each line, once they are
+	// wanted and the text is not ASCII.
+	marks, runes []int
+	places       bool
+	depth        int
+	flow         int // how many of the depth are written in {} or []
+	nodes        int
 	// visited counts keys and values, aliased those that are there by way of an alias; within is how many aliases deep we
 	// are, and open are the values they name.
 	visited, aliased, within int
@@ -51,6 +56,12 @@ func (t Text) yaml(text string, places bool) (v any, root *place, start Position
 	}
 	lines := oddLines(text)
 	r := &yamlReader{t: t, text: text, lines: lines, starts: lines, places: places, open: map[*yaml.Node]bool{}}
+	if i := invalidUTF8(text); i >= 0 {
+		return nil, nil, start, t.failf(i, "read YAML: the bytes are not UTF-8 (save the file as UTF-8)")
+	}
+	if i := lateStart(text); i >= 0 {
+		return nil, nil, start, t.failf(i, "read YAML: \"...\" ends a document that has not begun (remove the line)")
+	}
 	if i := control(text); i >= 0 {
 		return nil, nil, start, t.failf(i, "read YAML: a control character stands in the text (remove it, or write it as an escape in double quotes)")
 	}
@@ -60,9 +71,10 @@ func (t Text) yaml(text string, places bool) (v any, root *place, start Position
 	}
 	var doc, next yaml.Node
 	if err := loader.Load(&doc); errors.Is(err, io.EOF) {
-		if !commentsOnly(text) || strings.Contains(text, "%") {
+		if !commentsOnly(text) || hasDirective(text) {
 			return nil, nil, start, failf(t.File, Position{t.Line, t.Column}, "read YAML: the text ends a document or gives directives, but holds no value (remove it)")
 		}
+		r.tabs(nil)
 		return nil, nil, Position{t.Line, t.Column}, nil
 	} else if err != nil {
 		return nil, nil, start, r.parseError(err, text)
@@ -78,6 +90,9 @@ func (t Text) yaml(text string, places bool) (v any, root *place, start Position
 			return nil, nil, Position{t.Line, t.Column}, nil
 		}
 		content = doc.Content[0]
+	}
+	if content.Kind == yaml.ScalarNode && content.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		r.fail(content, "a block of text stands alone, and readers differ in how far it goes (quote it, or put it behind a key)")
 	}
 	r.tabs(content)
 	start = r.at(content.Line, content.Column)
@@ -98,7 +113,7 @@ func separators(text string) int {
 // oddLines is where the lines of text start, counted as YAML 1.1 does, if it holds one of the line ends that files do not
 // have.
 func oddLines(text string) []int {
-	if !strings.ContainsAny(text, "\r\u0085\u2028\u2029") {
+	if !strings.ContainsAny(text, "\u0085\u2028\u2029") && strings.Count(text, "\r") == strings.Count(text, "\r\n") {
 		return nil
 	}
 	starts := []int{0, 0}
@@ -125,7 +140,13 @@ func (r *yamlReader) at(line, column int) Position {
 	case line <= 0:
 		return Position{r.t.Line, r.t.Column}
 	case r.lines != nil && line < len(r.lines):
-		p := r.t.position(r.lines[line])
+		if r.begins == nil {
+			c := r.t.cursor(r.text)
+			for _, offset := range r.lines {
+				r.begins = append(r.begins, c.position(offset))
+			}
+		}
+		p := r.begins[line]
 		return Position{p.Line, p.Column + max(column, 1) - 1}
 	case line == 1:
 		return Position{r.t.Line, r.t.Column + max(column, 1) - 1}
@@ -192,7 +213,15 @@ func (r *yamlReader) value(n *yaml.Node) (any, *place) {
 	if r.depth++; r.depth > r.t.limits.Depth {
 		r.fail(n, "objects and lists are nested deeper than %d, which is the limit", r.t.limits.Depth)
 	}
-	defer func() { r.depth-- }()
+	if n.Style&yaml.FlowStyle != 0 {
+		r.flow++
+	}
+	defer func() {
+		r.depth--
+		if n.Style&yaml.FlowStyle != 0 {
+			r.flow--
+		}
+	}()
 	if n.Kind == yaml.SequenceNode {
 		list := make([]any, len(n.Content))
 		for i, e := range n.Content {
@@ -231,42 +260,12 @@ func (r *yamlReader) scalar(n *yaml.Node) (any, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case n.Style&^yaml.TaggedStyle == 0 && r.flow > 0 && (strings.HasPrefix(n.Value, ":") || strings.IndexByte(n.Value, '?') >= 0):
+		return nil, errMark
 	case given:
 		return tagged(tag, n.Value)
 	case n.Style != 0:
 		return n.Value, nil
-	case strings.HasPrefix(n.Value, "?"), strings.HasPrefix(n.Value, ":"):
-		return nil, errMark
 	}
 	return plain(n.Value)
-}
-
-// key is the text of a mapping's key.
-func (r *yamlReader) key(n *yaml.Node) string {
-	r.visit(n)
-	named := n
-	if n.Kind == yaml.AliasNode && n.Alias != nil {
-		named = n.Alias
-	}
-	if named.Kind != yaml.ScalarNode {
-		r.fail(n, "a key is an object or a list (write text before the colon)")
-	}
-	tag, given, err := r.tag(named)
-	text := named.Value
-	switch {
-	case err != nil:
-	case given && tag != "!!str":
-		err = fmt.Errorf("a key carries the tag %s (remove the tag)", tag)
-	case !given && named.Style == 0 && (strings.HasPrefix(named.Value, "?") || strings.HasPrefix(named.Value, ":")):
-		err = errMark
-	case !given && named.Style == 0:
-		text, err = keyText(named.Value)
-	}
-	if err == nil && r.longKey(named) {
-		err = fmt.Errorf("a key is longer than %d bytes (shorten it)", maxLongKey)
-	}
-	if err != nil {
-		r.fail(n, "%w", err)
-	}
-	return text
 }

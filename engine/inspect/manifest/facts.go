@@ -1,0 +1,313 @@
+package manifest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"proviso.dev/proviso/engine"
+)
+
+// Facts answers facts from manifests and from snapshots of a cluster. It implements [engine.FactSource]; many goroutines
+// may ask. Files are read once, when the first fact is asked for, and only objects of the kinds that may be asked for are
+// kept.
+//
+// Files never prove that something is absent. A snapshot does for the kind it lists if it is a typed list of a
+// cluster-scoped kind, complete by its own account, as kubectl get --raw /api/v1/namespaces prints it: with a
+// resourceVersion, without continue and remainingItemCount, and not empty. The group of a kind counts, its version does
+// not.
+type Facts struct {
+	paths, snapshots []string
+	stdin            []byte
+	kinds            map[[2]string]bool
+
+	once sync.Once
+	// objects are those of the files, then those of the snapshots: what is about to be deployed counts before what is.
+	objects [2]map[groupKind]map[objectName][]found
+	listed  map[groupKind]*listing
+	// trouble is what keeps facts of a kind from being told.
+	trouble map[groupKind]error
+}
+
+type groupKind struct{ group, kind string }
+
+type objectName struct{ namespace, name string }
+
+type found struct {
+	object map[string]any
+	place  engine.Position
+}
+
+// listing is a complete list of a cluster-scoped kind.
+type listing struct {
+	objects []any
+	place   engine.Position
+}
+
+// NewFacts answers facts from the files that paths name, as in [Files], and from the snapshots. Stdin is what "-" stands
+// for in either; kinds are the groups and kinds that may be asked for, as (*engine.Set).FactKinds gives them.
+func NewFacts(paths, snapshots []string, stdin []byte, kinds map[[2]string]bool) *Facts {
+	return &Facts{paths: paths, snapshots: snapshots, stdin: stdin, kinds: kinds}
+}
+
+func (f *Facts) read() {
+	f.listed, f.trouble = map[groupKind]*listing{}, map[groupKind]error{}
+	for tier, paths := range [][]string{f.paths, f.snapshots} {
+		f.objects[tier] = map[groupKind]map[objectName][]found{}
+		files := &Files{Paths: paths, Stdin: f.stdin}
+		for p := range files.texts() {
+			f.take(files, p, tier)
+		}
+	}
+}
+
+// take keeps what is wanted of one document.
+func (f *Facts) take(files *Files, p piece, snapshot int) {
+	wanted := f.mentioned(p)
+	switch {
+	case p.err != nil && snapshot == 1:
+		// Nobody else looks at snapshots, so what is wrong with one must be told here.
+		wanted = f.mentioned(piece{})
+	case len(wanted) == 0, p.template, p.other != "":
+		return
+	}
+	for _, o := range files.subjects(p) {
+		var unread *engine.Unread
+		if !errors.As(o.err, &unread) {
+			f.keep(o.subject, snapshot)
+			continue
+		}
+		if unread.Kind == engine.Broken || snapshot == 1 && unread.Kind == engine.Hole {
+			for _, gk := range wanted {
+				if f.trouble[gk] == nil {
+					f.trouble[gk] = fmt.Errorf("a document that may hold one cannot be read: %w", unread)
+				}
+			}
+		}
+	}
+	if snapshot == 1 && p.err == nil {
+		f.list(p)
+	}
+}
+
+// mentioned are the kinds whose names occur in the text; all where the text is not known.
+func (f *Facts) mentioned(p piece) []groupKind {
+	var kinds []groupKind
+	for gk := range f.kinds {
+		if p.text.Raw == "" && p.err == nil || strings.Contains(p.text.Raw, gk[1]) {
+			kinds = append(kinds, groupKind{gk[0], gk[1]})
+		}
+	}
+	return kinds
+}
+
+func (f *Facts) keep(s *engine.Subject, tier int) {
+	gk := groupKind{s.Group(), s.Kind}
+	if !f.kinds[[2]string{gk.group, gk.kind}] || s.Name == "" {
+		return
+	}
+	if f.objects[tier][gk] == nil {
+		f.objects[tier][gk] = map[objectName][]found{}
+	}
+	name := objectName{s.Namespace, s.Name}
+	for _, other := range f.objects[tier][gk][name] {
+		if reflect.DeepEqual(other.object, s.Object) {
+			return
+		}
+	}
+	f.objects[tier][gk][name] = append(f.objects[tier][gk][name], found{s.Object, s.Origin.Position})
+}
+
+// list keeps a snapshot that lists a cluster-scoped kind completely.
+func (f *Facts) list(p piece) {
+	doc, err := p.text.Decode()
+	if err != nil {
+		return
+	}
+	object, _ := doc.Value.(map[string]any)
+	apiVersion, _ := object["apiVersion"].(string)
+	kind, _ := object["kind"].(string)
+	kind, isList := strings.CutSuffix(kind, "List")
+	group, _, grouped := strings.Cut(apiVersion, "/")
+	if !grouped {
+		group = ""
+	}
+	gk := groupKind{group, kind}
+	if !isList || kind == "" || !f.kinds[[2]string{group, kind}] || !complete(object, kind) {
+		return
+	}
+	at := engine.Position{File: doc.File, Line: doc.Start.Line, Column: doc.Start.Column}
+	if before := f.listed[gk]; before != nil {
+		f.trouble[gk] = fmt.Errorf("two snapshots list it: %s and %s (give one)", place(before.place), place(at))
+		return
+	}
+	items := object["items"].([]any)
+	for _, item := range items {
+		item := item.(map[string]any)
+		if item["kind"] == nil {
+			item["kind"] = kind
+		}
+		if item["apiVersion"] == nil {
+			item["apiVersion"] = apiVersion
+		}
+	}
+	f.listed[gk] = &listing{items, at}
+}
+
+// complete reports whether a list says of itself that it is complete, and holds only cluster-scoped objects of the kind.
+// An empty list does not tell whether its kind is cluster-scoped, so it proves nothing.
+func complete(list map[string]any, kind string) bool {
+	meta, _ := list["metadata"].(map[string]any)
+	items, _ := list["items"].([]any)
+	if version, _ := meta["resourceVersion"].(string); version == "" || len(items) == 0 {
+		return false
+	}
+	if next, ok := meta["continue"]; ok && next != nil && next != "" {
+		return false
+	}
+	if remaining, ok := meta["remainingItemCount"]; ok && remaining != nil && remaining != int64(0) {
+		return false
+	}
+	seen := map[string]bool{}
+	for _, item := range items {
+		object, _ := item.(map[string]any)
+		fields, _ := object["metadata"].(map[string]any)
+		name, _ := fields["name"].(string)
+		if name == "" || seen[name] || fields["namespace"] != nil || object["kind"] != nil && object["kind"] != kind {
+			return false
+		}
+		seen[name] = true
+	}
+	return true
+}
+
+// Fact answers one query. A name is found in the files, else in the snapshots; lists by labels, patterns and "all" come
+// from a complete listing and nothing else. What cannot be told is unknown, with an error that says what to do.
+func (f *Facts) Fact(ctx context.Context, q engine.FactQuery, _ *engine.Subject) (any, engine.FactState, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, engine.FactUnknown, err
+	}
+	if !f.kinds[[2]string{q.Group, q.Kind}] {
+		return nil, engine.FactUnknown, fmt.Errorf("no policy declared that it asks for %s", q.Kind)
+	}
+	f.once.Do(f.read)
+	gk := groupKind{q.Group, q.Kind}
+	if err := f.trouble[gk]; err != nil {
+		return nil, engine.FactUnknown, err
+	}
+	switch {
+	case q.Name != "":
+		return f.one(gk, q.Namespace, q.Name)
+	case q.Names != nil:
+		return f.several(gk, q)
+	}
+	return f.matching(gk, "every "+q.Kind, func(object map[string]any) bool { return q.All || hasLabels(object, q.Labels) })
+}
+
+func (f *Facts) one(gk groupKind, namespace, name string) (any, engine.FactState, error) {
+	if f.clusterScoped(gk) {
+		namespace = ""
+	}
+	for _, tier := range f.objects {
+		var all []found
+		if namespace != "" || f.clusterScoped(gk) {
+			all = tier[gk][objectName{namespace, name}]
+		} else {
+			for n, list := range tier[gk] {
+				if n.name == name {
+					all = append(all, list...)
+				}
+			}
+		}
+		if len(all) == 1 {
+			return all[0].object, engine.FactFound, nil
+		}
+		if len(all) > 1 {
+			slices.SortFunc(all, func(a, b found) int { return strings.Compare(place(a.place), place(b.place)) })
+			return nil, engine.FactUnknown, fmt.Errorf("%s %q is there twice: %s and %s (keep one)", gk.kind, name, place(all[0].place), place(all[1].place))
+		}
+	}
+	if f.listed[gk] != nil {
+		return nil, engine.FactAbsent, nil
+	}
+	if namespace != "" {
+		name = namespace + "/" + name
+	}
+	return nil, engine.FactUnknown, fmt.Errorf("no %s %q in these files: add it, or give a snapshot with --facts", gk.kind, name)
+}
+
+func (f *Facts) several(gk groupKind, q engine.FactQuery) (any, engine.FactState, error) {
+	if slices.ContainsFunc(q.Names, func(n string) bool { return strings.Contains(n, "*") }) {
+		return f.matching(gk, fmt.Sprintf("every %s named %s", q.Kind, strings.Join(q.Names, ", ")), func(object map[string]any) bool {
+			name := object["metadata"].(map[string]any)["name"].(string)
+			return slices.ContainsFunc(q.Names, func(pattern string) bool { return engine.MatchesName(pattern, name) })
+		})
+	}
+	list := []any{}
+	seen := map[string]bool{}
+	var errs []error
+	for _, name := range q.Names {
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		v, state, err := f.one(gk, q.Namespace, name)
+		switch state {
+		case engine.FactFound:
+			list = append(list, v)
+		case engine.FactUnknown:
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, engine.FactUnknown, errors.Join(errs...)
+	}
+	return list, engine.FactFound, nil
+}
+
+// matching answers from the complete listing of the kind.
+func (f *Facts) matching(gk groupKind, what string, matches func(map[string]any) bool) (any, engine.FactState, error) {
+	listing := f.listed[gk]
+	if listing == nil {
+		return nil, engine.FactUnknown, fmt.Errorf("files do not tell %s: give a complete %sList of a cluster with --facts (kubectl get --raw prints one)", what, gk.kind)
+	}
+	list := []any{}
+	for _, item := range listing.objects {
+		if object := item.(map[string]any); matches(object) {
+			list = append(list, object)
+		}
+	}
+	return list, engine.FactFound, nil
+}
+
+func hasLabels(object map[string]any, labels map[string]string) bool {
+	have, _ := object["metadata"].(map[string]any)["labels"].(map[string]any)
+	for k, want := range labels {
+		if have[k] != any(want) {
+			return false
+		}
+	}
+	return true
+}
+
+// clusterScoped reports whether objects of the kind lie in no namespace: Kubernetes' own kinds that facts are asked of,
+// and those a snapshot shows.
+func (f *Facts) clusterScoped(gk groupKind) bool {
+	return clusterScoped[gk] || f.listed[gk] != nil
+}
+
+var clusterScoped = map[groupKind]bool{
+	{"", "Namespace"}: true, {"", "Node"}: true, {"", "PersistentVolume"}: true,
+	{"storage.k8s.io", "StorageClass"}: true, {"storage.k8s.io", "CSIDriver"}: true, {"storage.k8s.io", "VolumeAttributesClass"}: true,
+	{"snapshot.storage.k8s.io", "VolumeSnapshotClass"}: true, {"snapshot.storage.k8s.io", "VolumeSnapshotContent"}: true,
+	{"rbac.authorization.k8s.io", "ClusterRole"}: true, {"rbac.authorization.k8s.io", "ClusterRoleBinding"}: true,
+	{"apiextensions.k8s.io", "CustomResourceDefinition"}: true, {"scheduling.k8s.io", "PriorityClass"}: true,
+	{"admissionregistration.k8s.io", "ValidatingWebhookConfiguration"}: true, {"admissionregistration.k8s.io", "MutatingWebhookConfiguration"}: true,
+	{"admissionregistration.k8s.io", "ValidatingAdmissionPolicy"}: true, {"admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"}: true,
+}
+
+func place(p engine.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }

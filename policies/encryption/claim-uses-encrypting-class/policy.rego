@@ -1,0 +1,86 @@
+package encryption.claim_uses_encrypting_class
+
+import rego.v1
+
+# The claim's own class and its namespace's both count: no label takes another one back.
+protected contains class if {
+	some owner in [input.object, input.facts.namespace]
+	class := owner.metadata.labels[input.params.dataClassLabel]
+	class in input.params.classes
+}
+
+violations contains {"message": m, "path": "spec.storageClassName"} if {
+	some class in protected
+	not provisioner in input.params.encryptedBelow
+	not encrypts
+	provisioner in known
+	m := sprintf("%s data would lie on storage class %s (%s), which does not encrypt, want one that does", [class, input.facts.class.metadata.name, provisioner])
+}
+
+violations contains {"message": verdict.unknown("the claim names no storage class that is there, so what encrypts it is not known"), "path": ""} if {
+	some _ in protected
+	not provisioner
+}
+
+violations contains {"message": verdict.unknown(sprintf("whether %s encrypts is not known here: with evidence, name it in encryptedBelow", [provisioner])), "path": ""} if {
+	some _ in protected
+	not provisioner in input.params.encryptedBelow
+	not provisioner in known
+}
+
+violations contains {"message": verdict.unknown("the namespace is not there, so the data's class is not known"), "path": ""} if {
+	input.facts.namespace == null
+}
+
+provisioner := input.facts.class.provisioner
+
+parameters := object.get(input.facts.class, "parameters", {})
+
+# Provisioners whose classes say nothing and need not: the cloud encrypts every disk.
+always := {"pd.csi.storage.gke.io", "kubernetes.io/gce-pd", "disk.csi.azure.com", "kubernetes.io/azure-disk"}
+
+# Provisioners that put files onto a node or a share as they are.
+never := {
+	"kubernetes.io/no-provisioner", "nfs.csi.k8s.io", "kubernetes.io/host-path", "hostpath.csi.k8s.io", "docker.io/hostpath",
+	"k8s.io/minikube-hostpath", "microk8s.io/hostpath", "rancher.io/local-path", "k8s-sigs.io/nfs-subdir-external-provisioner",
+	"cluster.local/nfs-subdir-external-provisioner", "cluster.local/nfs-client-provisioner",
+}
+
+ebs := {"ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.io/aws-ebs"}
+
+portworx := {"pxd.portworx.com", "kubernetes.io/portworx-volume"}
+
+# Rook puts the operator's namespace before the name.
+ceph := {provisioner | regex.match(`^([a-z0-9-]+\.)?(rbd|cephfs)\.csi\.ceph\.com$`, provisioner)}
+
+known := ((((always | never) | ebs) | portworx) | ceph) | {"driver.longhorn.io", "zfs.csi.openebs.io"}
+
+encrypts if provisioner in always
+
+# EBS reads the names of parameters in any case, and takes only the text true.
+encrypts if {
+	provisioner in ebs
+	{value | some key, value in parameters; lower(key) == "encrypted"} == {"true"}
+}
+
+encrypts if {
+	provisioner in portworx
+	"true" in {object.get(parameters, "secure", ""), object.get(input.object, ["metadata", "annotations", "px/secure"], "")}
+}
+
+encrypts if {
+	provisioner in ceph
+	parameters.encrypted == "true"
+}
+
+encrypts if {
+	provisioner == "driver.longhorn.io"
+	parameters.encrypted == "true"
+	some use in ["stage", "publish"]
+	parameters[sprintf("csi.storage.k8s.io/node-%s-secret-name", [use])] != ""
+}
+
+encrypts if {
+	provisioner == "zfs.csi.openebs.io"
+	every key in ["encryption", "keyformat", "keylocation"] { not object.get(parameters, key, "") in {"", "off"} }
+}

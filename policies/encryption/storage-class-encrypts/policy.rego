@@ -1,0 +1,81 @@
+package encryption.storage_class_encrypts
+
+import rego.v1
+
+violations contains {"message": sprintf("%s, want encryption at rest", [fault.message]), "path": fault.path} if {
+	not input.object.provisioner in input.params.encryptedBelow
+	some fault in faults
+}
+
+# An unknown provisioner is unknown: neither its name nor its parameters say what it does.
+violations contains {"message": verdict.unknown(sprintf("whether %s encrypts is not known here: with evidence, name it in encryptedBelow", [input.object.provisioner])), "path": ""} if {
+	not input.object.provisioner in input.params.encryptedBelow
+	not input.object.provisioner in always
+	not input.object.provisioner in never
+	not input.object.provisioner in by_parameter
+	not ceph
+}
+
+# Provisioners whose classes say nothing and need not: the cloud encrypts every disk.
+always := {"pd.csi.storage.gke.io", "kubernetes.io/gce-pd", "disk.csi.azure.com", "kubernetes.io/azure-disk"}
+
+# Provisioners that put files onto a node or a share as they are.
+never := {
+	"kubernetes.io/no-provisioner", "nfs.csi.k8s.io", "kubernetes.io/host-path", "hostpath.csi.k8s.io", "docker.io/hostpath",
+	"k8s.io/minikube-hostpath", "microk8s.io/hostpath", "rancher.io/local-path", "k8s-sigs.io/nfs-subdir-external-provisioner",
+	"cluster.local/nfs-subdir-external-provisioner", "cluster.local/nfs-client-provisioner",
+}
+
+by_parameter := {
+	"ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.io/aws-ebs", "pxd.portworx.com", "kubernetes.io/portworx-volume",
+	"driver.longhorn.io", "zfs.csi.openebs.io",
+}
+
+# Rook puts the operator's namespace before the name.
+ceph if regex.match(`^([a-z0-9-]+\.)?(rbd|cephfs)\.csi\.ceph\.com$`, input.object.provisioner)
+
+parameters := object.get(input.object, "parameters", {})
+
+faults contains {"path": "provisioner", "message": sprintf("%s stores data as they are", [input.object.provisioner])} if {
+	input.object.provisioner in never
+}
+
+# EBS reads the names of parameters in any case, and takes only the text true. A name that is there twice counts twice.
+faults contains {"path": sprintf("parameters.%s", [key]), "message": sprintf("the class has EBS make volumes with %s %v", [key, value])} if {
+	input.object.provisioner in {"ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.io/aws-ebs"}
+	some key, value in parameters
+	lower(key) == "encrypted"
+	value != "true"
+}
+
+faults contains {"path": "parameters.encrypted", "message": "the class does not ask EBS to encrypt"} if {
+	input.object.provisioner in {"ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.io/aws-ebs"}
+	count({key | some key, _ in parameters; lower(key) == "encrypted"}) == 0
+}
+
+faults contains {"path": "parameters.secure", "message": "the class does not ask Portworx to encrypt"} if {
+	input.object.provisioner in {"pxd.portworx.com", "kubernetes.io/portworx-volume"}
+	object.get(parameters, "secure", "") != "true"
+}
+
+faults contains {"path": "parameters.encrypted", "message": "the class does not ask Ceph to encrypt"} if {
+	ceph
+	object.get(parameters, "encrypted", "") != "true"
+}
+
+faults contains {"path": "parameters.encrypted", "message": "the class does not ask Longhorn to encrypt"} if {
+	input.object.provisioner == "driver.longhorn.io"
+	object.get(parameters, "encrypted", "") != "true"
+}
+
+faults contains {"path": "parameters", "message": "the class names no secret with Longhorn's key"} if {
+	input.object.provisioner == "driver.longhorn.io"
+	object.get(parameters, "csi.storage.k8s.io/node-stage-secret-name", "") == ""
+	object.get(parameters, "csi.storage.k8s.io/node-publish-secret-name", "") == ""
+}
+
+faults contains {"path": sprintf("parameters.%s", [key]), "message": sprintf("the class gives ZFS no %s", [key])} if {
+	input.object.provisioner == "zfs.csi.openebs.io"
+	some key in ["encryption", "keyformat", "keylocation"]
+	object.get(parameters, key, "") in {"", "off"}
+}

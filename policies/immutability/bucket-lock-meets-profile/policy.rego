@@ -1,0 +1,75 @@
+package immutability.bucket_lock_meets_profile
+
+import rego.v1
+
+profile := name if {
+	name := input.object.metadata.labels[input.params.retentionProfileLabel]
+	name != ""
+} else := "default"
+
+# A profile nobody knows has no minimum to meet.
+violations contains {"message": verdict.unknown(sprintf("there is no retention profile %v in minByProfile", [profile])), "path": ""} if {
+	not input.params.minByProfile[profile]
+}
+
+rule := "spec.objectLockConfiguration.rule.defaultRetention"
+
+mode := object.get(input.object, ["spec", "objectLockConfiguration", "rule", "defaultRetention", "mode"], "")
+
+days := object.get(input.object, ["spec", "objectLockConfiguration", "rule", "defaultRetention", "days"], null)
+
+years := object.get(input.object, ["spec", "objectLockConfiguration", "rule", "defaultRetention", "years"], null)
+
+period := object.get(input.object, ["spec", "retentionPolicy", "retentionPeriod"], null)
+
+# S3 takes one of days and years.
+locked contains {"for": retention.horizon("s3-days", days), "path": concat(".", [rule, "days"])} if days != null
+
+locked contains {"for": retention.horizon("s3-years", years), "path": concat(".", [rule, "years"])} if years != null
+
+locked contains {"for": retention.horizon("gcs-seconds", period), "path": "spec.retentionPolicy.retentionPeriod"} if {
+	input.object.kind == "StorageBucket"
+	period != null
+	period > 0
+}
+
+violations contains {"message": m, "path": lock.path} if {
+	some lock in locked
+	minimum := input.params.minByProfile[profile]
+	not retention.covers(lock["for"], minimum)
+	m := sprintf("objects are locked %s, want at least %s for the profile %s", [retention.text(lock["for"]), retention.text(minimum), profile])
+}
+
+violations contains {"message": "the bucket locks no object by default, want a default retention with mode and period", "path": rule} if {
+	input.object.kind == "Bucket"
+	days == null
+	years == null
+}
+
+violations contains {"message": "the default retention has both days and years, want one of them", "path": concat(".", [rule, "years"])} if {
+	days != null
+	years != null
+}
+
+violations contains {"message": m, "path": concat(".", [rule, "mode"])} if {
+	input.object.kind == "Bucket"
+	count(locked) > 0
+	not mode in input.params.lockModes
+	m := sprintf("the lock's mode is %s, want %s", [or_none(mode), concat(" or ", input.params.lockModes)])
+}
+
+or_none(text) := text if text != ""
+
+else := "not set"
+
+violations contains {"message": "the bucket locks no object, want a retentionPeriod", "path": "spec.retentionPolicy.retentionPeriod"} if {
+	input.object.kind == "StorageBucket"
+	count(locked) == 0
+}
+
+violations contains {"message": "the retention policy can be taken away, want isLocked true", "path": "spec.retentionPolicy.isLocked"} if {
+	input.object.kind == "StorageBucket"
+	count(locked) > 0
+	not "GOVERNANCE" in input.params.lockModes
+	object.get(input.object, ["spec", "retentionPolicy", "isLocked"], false) != true
+}
