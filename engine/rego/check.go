@@ -33,7 +33,10 @@ func checkModule(m *ast.Module, l *language, p *problems) {
 		name := op.Value.String()
 		_, known := ast.BuiltinMap[name]
 		_, has := offered[name]
-		if known && !has {
+		switch {
+		case name == ast.Equality.Name:
+			p.add(op.Location, "= is not offered: write := to name a value and == to compare")
+		case known && !has:
 			p.add(op.Location, "%s is not offered: %s", name, reason(name))
 		}
 	}

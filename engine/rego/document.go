@@ -18,21 +18,25 @@ var roots = []string{"facts", "now", "object", "old", "operation", "params", "us
 
 // subject is what all rules see of one subject. Its objects turn into Rego values as rules step into them, and stay
 // turned: most rules read a few of a subject's fields. OPA reads base documents in the same way.
-type subject struct{ object, old, user ast.Object }
+type subject struct {
+	object, old, user ast.Object
+	operation, now    ast.String
+}
 
 type subjectKey struct{}
 
 // document is the rule's input. The parts are values already, so the object around them costs one small map.
 func (r *Rule) document(in engine.Input) *ast.Term {
 	s := in.Shared(subjectKey{}, func() any {
-		return &subject{lazy(in.Subject.Object), lazy(in.Subject.Old), lazy(in.Subject.User)}
+		return &subject{
+			lazy(in.Subject.Object), lazy(in.Subject.Old), lazy(in.Subject.User),
+			ast.String(in.Subject.Operation), ast.String(in.Now.UTC().Format(time.RFC3339Nano)),
+		}
 	}).(*subject)
 	return ast.NewTerm(ast.LazyObject(map[string]any{
 		"object": s.object, "old": s.old, "user": s.user,
-		"operation": in.Subject.Operation,
-		"now":       in.Now.UTC().Format(time.RFC3339Nano),
-		"params":    r.parameters(in.Params),
-		"facts":     r.facts(in),
+		"operation": s.operation, "now": s.now,
+		"params": r.parameters(in.Params), "facts": r.facts(in),
 	}))
 }
 
@@ -121,8 +125,14 @@ func (c *listCache) value(list []any) ast.Value {
 	return v
 }
 
-// noData is a store that holds nothing: a rule knows its module and its input.
+// noData is a store that holds nothing, and the cache of one: a rule knows its module and its input.
 type noData struct{ storage.Store }
+
+// Get is part of topdown.BaseCache.
+func (noData) Get(ast.Ref) ast.Value { return nil }
+
+// Put is part of topdown.BaseCache.
+func (noData) Put(ast.Ref, ast.Value) {}
 
 // Read is part of storage.Store.
 func (noData) Read(context.Context, storage.Transaction, storage.Path) (any, error) {

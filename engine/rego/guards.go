@@ -3,10 +3,8 @@ package rego
 import (
 	"errors"
 	"fmt"
-	"regexp/syntax"
+	"strconv"
 	"strings"
-	"sync"
-	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -74,7 +72,7 @@ func numbers(args []*ast.Term) (cost, error) {
 	digits := 0
 	number := func(t *ast.Term) error {
 		n, ok := t.Value.(ast.Number)
-		if digits += len(n); ok && !small(string(n)) || digits > maxText {
+		if digits += len(n); ok && !small(string(n)) || digits > maxOperand {
 			return fmt.Errorf("a number is too large: want at most %d digits", maxDigits)
 		}
 		return nil
@@ -97,6 +95,35 @@ func numbers(args []*ast.Term) (cost, error) {
 	}
 	return cost{}, nil
 }
+
+// multiplying: a product has as many digits as its factors together, and OPA writes out their exponents.
+func multiplying(args []*ast.Term) (cost, error) {
+	if c, err := numbers(args[:1]); err != nil {
+		return c, err
+	}
+	digits := 0
+	add := func(t *ast.Term) {
+		n, _ := t.Value.(ast.Number)
+		digits += len(n)
+		if _, exponent, ok := strings.Cut(strings.ToLower(string(n)), "e"); ok {
+			e, _ := strconv.Atoi(exponent)
+			digits += max(e, -e)
+		}
+	}
+	switch v := args[0].Value.(type) {
+	case *ast.Array:
+		v.Foreach(add)
+	case ast.Set:
+		v.Foreach(add)
+	}
+	if digits > maxProduct {
+		return cost{}, fmt.Errorf("the factors have %d digits together, want at most %d", digits, maxProduct)
+	}
+	return cost{}, nil
+}
+
+// maxProduct bounds the digits of a product.
+const maxProduct = 10_000
 
 // small reports whether a number's text has few digits and a small exponent.
 func small(n string) bool {
@@ -251,7 +278,14 @@ func splitting(args []*ast.Term) (cost, error) {
 func searching(args []*ast.Term) (cost, error) {
 	s, _ := args[0].Value.(ast.String)
 	wanted, _ := args[1].Value.(ast.String)
-	return cost{elements: len(s)}, work(len(s), len(wanted))
+	return cost{}, work(len(s), len(wanted))
+}
+
+// findingAll is searching for every place where one text is in another.
+func findingAll(args []*ast.Term) (cost, error) {
+	s, _ := args[0].Value.(ast.String)
+	_, err := searching(args)
+	return cost{elements: len(s)}, err
 }
 
 func replacing(args []*ast.Term) (cost, error) {
@@ -282,73 +316,6 @@ func replacingMany(args []*ast.Term) (cost, error) {
 func parsing(args []*ast.Term) (cost, error) {
 	s, _ := args[0].Value.(ast.String)
 	return cost{text: len(s), elements: strings.Count(string(s), ",") + strings.Count(string(s), "[") + strings.Count(string(s), "{") + 1}, nil
-}
-
-// matching: Go's regular expressions take time as the product of the program's and the text's size.
-func matching(args []*ast.Term) (cost, error) {
-	pattern, _ := args[0].Value.(ast.String)
-	if len(args) == 1 {
-		_, err := programSize(string(pattern))
-		return cost{}, err
-	}
-	value, _ := args[1].Value.(ast.String)
-	size, err := programSize(string(pattern))
-	if err != nil {
-		return cost{}, err
-	}
-	c := cost{}
-	if len(args) > 3 { // the ones that find, with a number and a result
-		c.elements = (utf8.RuneCountInString(string(value)) + 1) * (strings.Count(string(pattern), "(") + 1)
-		if n, ok := args[2].Value.(ast.Number); ok {
-			if most, ok := n.Int(); ok && most >= 0 {
-				c.elements = min(c.elements, most*(strings.Count(string(pattern), "(")+1))
-			}
-		}
-	}
-	return c, work(size, len(value))
-}
-
-// rewriting: regex.replace. All matches together are no longer than the text, so each $ adds at most that.
-func rewriting(args []*ast.Term) (cost, error) {
-	s, _ := args[0].Value.(ast.String)
-	by, _ := args[2].Value.(ast.String)
-	if _, err := matching([]*ast.Term{args[1], args[0]}); err != nil {
-		return cost{}, err
-	}
-	return cost{text: len(s) + (len(s)+1)*len(by) + strings.Count(string(by), "$")*len(s)}, nil
-}
-
-// maxPattern bounds patterns, and with Go's own bound on repetition the size of their programs.
-const maxPattern = 512
-
-// programs remembers the sizes of patterns' programs. Patterns may come from objects, so it is emptied when it is full.
-var programs = struct {
-	sync.Mutex
-	size map[string]int
-}{size: map[string]int{}}
-
-func programSize(pattern string) (int, error) {
-	if len(pattern) > maxPattern {
-		return 0, fmt.Errorf("the pattern has %d bytes, want at most %d", len(pattern), maxPattern)
-	}
-	programs.Lock()
-	size, ok := programs.size[pattern]
-	programs.Unlock()
-	if ok {
-		return size, nil
-	}
-	if re, err := syntax.Parse(pattern, syntax.Perl); err == nil {
-		if prog, err := syntax.Compile(re.Simplify()); err == nil {
-			size = len(prog.Inst)
-		}
-	}
-	programs.Lock()
-	defer programs.Unlock()
-	if len(programs.size) >= 1024 {
-		clear(programs.size)
-	}
-	programs.size[pattern] = size
-	return size, nil
 }
 
 func work(a, b int) error {

@@ -35,6 +35,9 @@ func newLanguage(functions []host.Func) *language {
 			l.add("bounded:"+name, name, decl.Decl, bounded(name, topdown.GetBuiltin(name), g))
 		}
 	}
+	for _, name := range unmetered {
+		l.builtins["bounded:"+name].Decl.CanSkipBctx = true
+	}
 	for _, f := range functions {
 		decl := &ast.Builtin{Name: f.Name, Decl: signature(f)}
 		l.capabilities.Builtins = append(l.capabilities.Builtins, decl)
@@ -48,10 +51,39 @@ func (l *language) add(as, name string, decl *types.Function, f topdown.BuiltinF
 	l.operators[name] = ast.NewTerm(ast.Ref{ast.VarTerm(as)})
 }
 
-// compile runs OPA's compiler. With strict it also refuses imports and variables that are not used.
-func (l *language) compile(file string, parsed *ast.Module, strict bool) (*ast.Compiler, error) {
-	c := ast.NewCompiler().WithCapabilities(l.capabilities).WithDefaultRegoVersion(ast.RegoV1).WithStrict(strict).
-		WithSkipStages(ast.StageBuildRequiredCapabilities).SetErrorLimit(0)
+// check runs OPA's compiler as far as it finds mistakes. With strict it also refuses imports and variables that are not used.
+func (l *language) check(file string, parsed *ast.Module, strict bool) error {
+	_, err := l.run(ast.NewCompiler().WithStrict(strict).WithSkipStages(ast.StageBuildRuleIndices, ast.StageBuildComprehensionIndices), file, parsed)
+	return err
+}
+
+// compile makes a checked module ready to be evaluated.
+//
+// OPA would turn == into unification, which goes into the parts of lists and objects by recursion, one level for each part:
+// comparing two objects of a few million parts overflows the stack, and that ends the process. As a function it is guarded.
+// But only as unification is it checked for sides whose types can never be equal, so there is check before this; and only
+// so is it indexed, so where one side has no parts it stays.
+func (l *language) compile(file string, parsed *ast.Module) (*ast.Module, *ast.Compiler, error) {
+	stage := ast.CompilerStageDefinition{Name: "UnifyScalars", MetricName: "compile_stage_unify_scalars", Stage: unifyScalars}
+	c, err := l.run(ast.NewCompiler().WithSkipStages(ast.StageRewriteEquals).WithStageAfterID(ast.StageCheckSafetyRuleBodies, stage), file, parsed)
+	return c.Modules[file], c, err
+}
+
+func unifyScalars(c *ast.Compiler) *ast.Error {
+	for _, m := range c.Modules {
+		ast.WalkExprs(m, func(e *ast.Expr) bool {
+			terms, ok := e.Terms.([]*ast.Term)
+			if ok && len(terms) == 3 && e.Operator().Equal(ast.Equal.Ref()) && (ast.IsScalar(terms[1].Value) || ast.IsScalar(terms[2].Value)) {
+				e.SetOperator(ast.NewTerm(ast.Equality.Ref()))
+			}
+			return false
+		})
+	}
+	return nil
+}
+
+func (l *language) run(c *ast.Compiler, file string, parsed *ast.Module) (*ast.Compiler, error) {
+	c.WithCapabilities(l.capabilities).WithDefaultRegoVersion(ast.RegoV1).WithSkipStages(ast.StageBuildRequiredCapabilities).SetErrorLimit(0)
 	c.Compile(map[string]*ast.Module{file: parsed})
 	if c.Failed() {
 		return c, c.Errors
@@ -79,7 +111,7 @@ func signature(f host.Func) *types.Function {
 	args := make([]types.Type, len(f.Args))
 	for i, a := range f.Args {
 		t := kind(a.Kind)
-		if a.Kind == "list" {
+		if a.Kind == host.List {
 			t = types.NewAny(t, types.NewSet(types.A))
 		}
 		args[i] = types.Named(a.Name, t)
@@ -89,13 +121,13 @@ func signature(f host.Func) *types.Function {
 
 func kind(k host.Kind) types.Type {
 	switch k {
-	case "string":
+	case host.String:
 		return types.S
-	case "bool":
+	case host.Bool:
 		return types.B
-	case "list":
+	case host.List:
 		return types.NewArray(nil, types.A)
-	case "map":
+	case host.Map:
 		return types.NewObject(nil, types.NewDynamicProperty(types.S, types.A))
 	}
 	return types.A
@@ -104,18 +136,21 @@ func kind(k host.Kind) types.Type {
 // call runs a host function. Its error is the rule's, and names it.
 func call(f host.Func) topdown.BuiltinFunc {
 	return func(bctx topdown.BuiltinContext, operands []*ast.Term, iter func(*ast.Term) error) error {
+		if _, err := readable(operands[:len(f.Args)]...); err != nil {
+			return charge(bctx, f.Name, cost{}, err)
+		}
 		args := make([]any, len(f.Args))
 		for i := range args {
 			var err error
 			if args[i], err = native(operands[i].Value); err != nil {
 				return failure(bctx, "%s: %v", f.Name, err)
 			}
-			if !isKind(args[i], f.Args[i].Kind) {
-				return failure(bctx, "%s: %s is %s, want a %s", f.Name, f.Args[i].Name, ast.ValueName(operands[i].Value), f.Args[i].Kind)
-			}
 		}
 		out, err := f.Call(args)
-		if err != nil {
+		switch {
+		case err != nil && strings.Contains(err.Error(), f.Name):
+			return failure(bctx, "%v", err)
+		case err != nil:
 			return failure(bctx, "%s: %v", f.Name, err)
 		}
 		v, err := ast.InterfaceToValue(out)
@@ -131,21 +166,6 @@ func call(f host.Func) topdown.BuiltinFunc {
 
 func failure(bctx topdown.BuiltinContext, format string, args ...any) error {
 	return &topdown.Error{Code: topdown.BuiltinErr, Location: bctx.Location, Message: fmt.Sprintf(format, args...)}
-}
-
-func isKind(v any, k host.Kind) bool {
-	ok := true
-	switch k {
-	case "string":
-		_, ok = v.(string)
-	case "bool":
-		_, ok = v.(bool)
-	case "list":
-		_, ok = v.([]any)
-	case "map":
-		_, ok = v.(map[string]any)
-	}
-	return ok
 }
 
 // native turns a Rego value into one host functions take. Whole numbers stay whole; a set becomes a sorted list.

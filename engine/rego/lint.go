@@ -1,6 +1,7 @@
 package rego
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -14,7 +15,7 @@ func (r *Rule) Lint() []engine.Problem {
 	add := func(at *ast.Location, message string) {
 		found = append(found, engine.Problem{Line: at.Row, Column: at.Col, Message: message})
 	}
-	m := r.compiler.Modules[r.file]
+	m := r.compiled
 	reached := reach(m)
 	named := map[string]bool{}
 	for _, rule := range m.Rules {
@@ -24,10 +25,10 @@ func (r *Rule) Lint() []engine.Problem {
 		}
 		named[name] = true
 	}
-	if c, err := r.language.compile(r.file, r.parsed, true); err != nil {
-		for _, e := range c.Errors {
-			add(e.Location, e.Message)
-		}
+	var unused ast.Errors
+	errors.As(r.language.check(r.file, r.parsed, true), &unused)
+	for _, e := range unused {
+		add(e.Location, e.Message)
 	}
 	slices.SortFunc(found, func(a, b engine.Problem) int {
 		if a.Line != b.Line {

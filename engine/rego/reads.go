@@ -12,7 +12,7 @@ import (
 // Reads lists what the rule reads of the document. It follows parts of the document through variables, functions, rules
 // and comprehensions; where it cannot follow, the part counts as read whole, so it never lists less than what is read.
 func (r *Rule) Reads() []engine.Read {
-	a := newAnalysis(r.compiler.Modules[r.file])
+	a := newAnalysis(r.compiled)
 	a.run()
 	slices.SortFunc(a.reads, func(x, y engine.Read) int {
 		if x.Line != y.Line {

@@ -5,7 +5,6 @@ package rego
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,8 +34,8 @@ type Compiler struct {
 type Rule struct {
 	file     string
 	pkg      string
-	source   []byte
 	parsed   *ast.Module
+	compiled *ast.Module
 	compiler *ast.Compiler
 	language *language
 	lists    *listCache
@@ -71,20 +70,27 @@ func (c *Compiler) Compile(file string, source []byte) (r *Rule, err error) {
 		return nil, p.err()
 	}
 	checkModule(parsed, c.language, p)
-	compiler, err := c.language.compile(file, parsed, false)
-	p.addOPA(err)
-	if err == nil {
-		checkRefs(compiler.Modules[file], p)
+	if !checkSizes(parsed, p) {
+		return nil, p.err()
 	}
+	p.addOPA(c.language.check(file, parsed, false))
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	c.language.bind(compiler.Modules[file])
+	compiled, compiler, err := c.language.compile(file, parsed)
+	if err == nil {
+		checkRefs(compiled, p)
+	}
+	p.addOPA(err)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	c.language.bind(compiled)
 	path := parsed.Package.Path
 	set := ast.NewTerm(path.Append(ast.StringTerm(entry)))
 	return &Rule{
-		file: file, pkg: strings.TrimPrefix(path.String(), "data."), source: source, parsed: parsed, compiler: compiler,
-		language: c.language, lists: &c.lists, query: ast.NewBody(ast.Equality.Expr(set, ast.NewTerm(answer))),
+		file: file, pkg: strings.TrimPrefix(path.String(), "data."), parsed: parsed, compiled: compiled,
+		compiler: compiler, language: c.language, lists: &c.lists, query: ast.NewBody(ast.Equality.Expr(set, ast.NewTerm(answer))),
 	}, nil
 }
 
@@ -103,7 +109,7 @@ func (r *Rule) Eval(ctx context.Context, in engine.Input) (found []engine.Violat
 	}()
 	m := &meter{done: ctx.Done()}
 	q := topdown.NewQuery(r.query).WithCompiler(r.compiler).WithInput(r.document(in)).WithCancel(m).WithBuiltins(r.language.builtins).
-		WithStrictBuiltinErrors(true).WithStore(noData{}).WithMetrics(noMetrics).WithSeed(rand.Reader).WithTime(epoch)
+		WithStrictBuiltinErrors(true).WithStore(noData{}).WithBaseCache(noData{}).WithMetrics(noMetrics).WithTime(epoch)
 	var set *ast.Term
 	err = q.Iter(ctx, func(result topdown.QueryResult) error {
 		set = result[answer]
@@ -118,7 +124,7 @@ func (r *Rule) Eval(ctx context.Context, in engine.Input) (found []engine.Violat
 	return violations(set.Value)
 }
 
-// What a query would otherwise make anew: a clock and random numbers that no offered function reads, and metrics.
+// What a query would otherwise make anew: a clock that no offered function reads, and metrics.
 var (
 	epoch     = time.Unix(0, 0)
 	noMetrics = metrics.NoOp()
