@@ -15,8 +15,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/agnivade/levenshtein"
-
 	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/engine/decode"
 	"proviso.dev/proviso/engine/region"
@@ -134,15 +132,13 @@ func (c *Catalogue) Folder(name string) (*Folder, error) {
 	return nil, fmt.Errorf("there is no policy %q%s", name, didYouMean(name, names))
 }
 
-// didYouMean is a hint at the candidate nearest to word, or nothing where none is near.
+// didYouMean is a hint at the candidate that word was probably meant to be, or nothing where none is near. The last part
+// of an id will do for the id.
 func didYouMean(word string, candidates []string) string {
-	best, distance := "", len(word)/3+2
+	best := decode.Nearest(word, candidates)
 	for _, c := range candidates {
-		if d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(c)); d < distance {
-			best, distance = c, d
-		}
-		if base := path.Base(c); base == word {
-			best, distance = c, 0
+		if path.Base(c) == path.Base(word) {
+			best = c
 		}
 	}
 	if best == "" {

@@ -239,8 +239,9 @@ func TestDigestFollowsTheParameters(t *testing.T) {
 		}
 		return set.Digest()
 	}
-	if digest("") != digest("") || digest("") == digest("parameters: {minimum: 48h}") {
-		t.Error("the digest does not follow the parameters")
+	first, again, other := digest(""), digest(""), digest("parameters: {minimum: 48h}")
+	if first != again || first == other {
+		t.Errorf("the digest does not follow the parameters: %s, %s, %s", first, again, other)
 	}
 }
 

@@ -55,6 +55,11 @@ func Functions(t *region.Table) []Func {
 	return all
 }
 
+// Untold is the error of verdict.unknown: what a rule says about why it cannot tell.
+type Untold struct{ Reason string }
+
+func (u *Untold) Error() string { return u.Reason }
+
 // unknown is how a rule says that it cannot tell, in its own words.
 var unknown = Func{
 	Name: "verdict.unknown", Args: []Arg{{"reason", String}}, Result: Any,
@@ -62,7 +67,7 @@ var unknown = Func{
 	Call: func(args []any) (any, error) {
 		if len(args) == 1 {
 			if reason, ok := args[0].(string); ok && strings.TrimSpace(reason) != "" {
-				return nil, errors.New(reason)
+				return nil, &Untold{strings.Join(strings.Fields(strings.ToValidUTF8(reason, "?")), " ")}
 			}
 		}
 		return nil, errors.New("call verdict.unknown: want one argument, the reason")

@@ -111,7 +111,7 @@ func TestCallErrors(t *testing.T) {
 
 func TestFunctions(t *testing.T) {
 	all := Functions(nil)
-	if len(all) != 12 || !slices.IsSortedFunc(all, func(a, b Func) int { return strings.Compare(a.Name, b.Name) }) {
+	if len(all) != 13 || !slices.IsSortedFunc(all, func(a, b Func) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Errorf("%d functions, or not sorted", len(all))
 	}
 	for _, f := range all {

@@ -133,11 +133,11 @@ func (t *Table) addCustom(c Custom) error {
 			if old.Custom {
 				return errors.New("declared twice; choose one")
 			}
-			return fmt.Errorf("Proviso knows it already, of %s in %s, and it stays as it is; choose another name", p, strings.Join(old.Countries, ", "))
+			return fmt.Errorf("it is known already, of %s in %s, and it stays as it is; choose another name", p, strings.Join(old.Countries, ", "))
 		}
 	}
 	if _, taken := gcpBuckets[name]; taken && (provider == "" || provider == gcp) {
-		return errors.New("Proviso knows it already, as a bucket location, and it stays as it is; choose another name")
+		return errors.New("it is known already, as a bucket location, and it stays as it is; choose another name")
 	}
 	p := Place{Provider: provider, Region: name, Countries: []string{country}, Partition: "custom", Custom: true}
 	for _, j := range c.Jurisdictions {

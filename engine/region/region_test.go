@@ -224,9 +224,9 @@ func TestNewErrors(t *testing.T) {
 		sets   map[string][]string
 		want   string
 	}{
-		{Custom{Provider: "aws", Region: "eu-west-2", Country: "IE"}, nil, "Proviso knows it already"},
-		{Custom{Region: "EU-West-2", Country: "IE"}, nil, "Proviso knows it already"},
-		{Custom{Provider: "gcp", Region: "eu", Country: "DE"}, nil, "Proviso knows it already"},
+		{Custom{Provider: "aws", Region: "eu-west-2", Country: "IE"}, nil, "it is known already"},
+		{Custom{Region: "EU-West-2", Country: "IE"}, nil, "it is known already"},
+		{Custom{Provider: "gcp", Region: "eu", Country: "DE"}, nil, "it is known already"},
 		{Custom{Region: "dc1", Country: "UK"}, nil, `did you mean "gb"`},
 		{Custom{Region: "dc1", Country: "EU"}, nil, "not an ISO 3166-1 code"},
 		{Custom{Region: "dc1"}, nil, "not an ISO 3166-1 code"},

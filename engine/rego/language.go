@@ -147,11 +147,8 @@ func call(f host.Func) topdown.BuiltinFunc {
 			}
 		}
 		out, err := f.Call(args)
-		switch {
-		case err != nil && strings.Contains(err.Error(), f.Name):
-			return failure(bctx, "%v", err)
-		case err != nil:
-			return failure(bctx, "%s: %v", f.Name, err)
+		if err != nil {
+			return (&topdown.Error{Code: topdown.BuiltinErr, Location: bctx.Location, Message: err.Error()}).Wrap(err)
 		}
 		v, err := ast.InterfaceToValue(out)
 		if err != nil {

@@ -10,7 +10,11 @@ import (
 )
 
 // defaultWidth is how many columns a screen has where nobody says otherwise.
-const defaultWidth = 100
+const (
+	defaultWidth = 100
+	// maxNamedFiles is how many files without a policy are named where not all is asked for.
+	maxNamedFiles = 5
+)
 
 // Text writes for people: each finding with the source lines it is about, what to do and why it is asked; then what was
 // not read, waivers that need a hand, and the run in one sentence. A finding is written as soon as it is known.
@@ -40,7 +44,7 @@ func Text(w io.Writer, r engine.Report, o Options) error {
 	}
 	trailer := r.Trailer()
 	t.unread(&missed, o)
-	t.trailer(trailer, files.n)
+	t.trailer(trailer, files.n, o)
 	return t.w.Flush()
 }
 
@@ -172,7 +176,7 @@ func (t *page) unread(missed *unreads, o Options) {
 	}
 }
 
-func (t *page) trailer(r engine.Trailer, files int) {
+func (t *page) trailer(r engine.Trailer, files int, o Options) {
 	set := false
 	for _, use := range r.Waivers {
 		if note := ledger(use); note != "" {
@@ -186,8 +190,12 @@ func (t *page) trailer(r engine.Trailer, files int) {
 	t.begin(block)
 	t.line("%s", painted{bold, summary(r, files)})
 	if n := r.Coverage.FilesWithoutPolicy; n > 0 {
-		names := strings.Join(r.Coverage.FirstFiles, ", ")
-		if more := n - len(r.Coverage.FirstFiles); more > 0 {
+		first := r.Coverage.FirstFiles
+		if !o.All {
+			first = first[:min(len(first), maxNamedFiles)]
+		}
+		names := strings.Join(first, ", ")
+		if more := n - len(first); more > 0 {
 			names += fmt.Sprintf(" and %d more", more)
 		}
 		t.line("%s: %s", "no policy speaks of "+plural(n, "file", "files"), names)
