@@ -33,8 +33,11 @@ func Check(regions *region.Table, src Source) (*Catalogue, error) {
 var headings = []string{"Why", "Bad", "Good", "Fix"}
 
 func (f *Folder) check() []error {
-	c := &checker{Folder: f}
-	c.set, _ = engine.NewSet([]engine.Policy{f.Policy}) // compiled once already when it was read
+	set, err := engine.NewSet([]engine.Policy{f.Policy})
+	if err != nil {
+		return []error{f.problem("", err.Error())}
+	}
+	c := &checker{Folder: f, set: set}
 	c.files()
 	c.reads()
 	c.readme()

@@ -238,7 +238,7 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 		for _, name := range c.facts {
 			q, why, ok := c.Facts[name].resolve(j.subject)
 			if !ok && why != "" {
-				return Decision{Reason: fmt.Sprintf("fact %s cannot be asked for: %s", name, why), Cause: CauseField}
+				return Decision{Reason: fmt.Sprintf("fact %s cannot be asked for: %s", name, why), Cause: CauseFact}
 			}
 			if !ok {
 				in.Facts[name] = nil

@@ -132,7 +132,7 @@ func TestVerdicts(t *testing.T) {
 		{"fact of another shape", engine.Policy{Facts: ns}, full, "", factFunc(func(engine.FactQuery) (any, engine.FactState, error) {
 			return []any{}, engine.FactFound, nil
 		}), engine.Unknown, "the source answered with a list", engine.CauseFact},
-		{"fact by a missing name", engine.Policy{Facts: map[string]engine.FactQuery{"c": {Kind: "StorageClass", Name: ".spec.class"}}}, full, "", nil, engine.Unknown, "fact c cannot be asked for: spec.class is missing", engine.CauseField},
+		{"fact by a missing name", engine.Policy{Facts: map[string]engine.FactQuery{"c": {Kind: "StorageClass", Name: ".spec.class"}}}, full, "", nil, engine.Unknown, "fact c cannot be asked for: spec.class is missing", engine.CauseFact},
 		{"optional fact by a missing name", engine.Policy{Facts: map[string]engine.FactQuery{"c": {Kind: "StorageClass", Name: ".spec.class", Optional: true}}}, full, "", nil, engine.Pass, "", 0},
 		{"old in a scan", engine.Policy{Requires: map[string]engine.Type{"old.spec.ttl": engine.Duration}}, full, "", nil, engine.NotApplicable, "needs the old object", 0},
 		{"old on update", engine.Policy{Requires: map[string]engine.Type{"old.spec.ttl": engine.Duration}}, full, engine.Update, nil, engine.Unknown, "old.spec.ttl is missing", engine.CauseField},
