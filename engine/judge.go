@@ -225,7 +225,7 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 		case err != nil && missing != "":
 			return Decision{Reason: missing, Cause: CauseField, Path: where}
 		case err != nil:
-			return failed(ctx, "when", err)
+			return c.failed(ctx, j.subject, fmt.Errorf("when: %w", err))
 		case !ok:
 			return Decision{Verdict: NotApplicable, Reason: "when is false"}
 		}
@@ -257,7 +257,7 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 	}
 	violations, err := c.Rule.Eval(ctx, in)
 	if err != nil {
-		return failed(ctx, "rule", err)
+		return c.failed(ctx, j.subject, err)
 	}
 	if len(violations) == 0 {
 		return Decision{Verdict: Pass}
@@ -282,12 +282,40 @@ func (c *compiled) unread(s *Subject) (why, where string, absent bool) {
 	return why, where, absent
 }
 
-func failed(ctx context.Context, what string, err error) Decision {
+// failed is the decision about a rule that could not tell.
+func (c *compiled) failed(ctx context.Context, s *Subject, err error) Decision {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errLimit) {
 		return Decision{Reason: strings.TrimPrefix(cause.Error(), errLimit.Error()+": "), Cause: CauseLimit}
 	}
-	return Decision{Reason: fmt.Sprintf("%s: %v", what, err), Cause: CauseError}
+	return Decision{Reason: err.Error(), Cause: CauseError, Path: c.blame(s, err.Error())}
+}
+
+// blame is the declared path that the reason speaks of, by quoting its value or by naming it; "" where there is none. A
+// rule's error does not say where in the object it comes from, and the reader wants to see that line.
+func (c *compiled) blame(s *Subject, reason string) (path string) {
+	most := 0
+	for i := range c.declared {
+		d := &c.declared[i]
+		if d.root != "object" {
+			continue
+		}
+		d.path.Walk(s.Object, func(at Path, v any, found bool) {
+			text, _ := v.(string)
+			if found && len(text) > 3 && len(text) > most && strings.Contains(reason, text) {
+				most, path = len(text), at.String()
+			}
+		})
+	}
+	if path != "" {
+		return path
+	}
+	for i := range c.declared {
+		if text := c.declared[i].text; len(text) > most && strings.Contains(reason, text) {
+			most, path = len(text), text
+		}
+	}
+	return path
 }
 
 // tidy sorts, drops repetitions, and keeps at most maxViolations.

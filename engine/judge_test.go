@@ -91,7 +91,7 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{"nothing wrong", engine.Policy{}, full, "", nil, engine.Pass, "", 0},
 		{"something wrong", engine.Policy{Rule: fails("bad")}, full, "", nil, engine.Fail, "", 0},
-		{"an error", engine.Policy{Rule: ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) { return nil, errors.New("no such key") })}, full, "", nil, engine.Unknown, "rule: no such key", engine.CauseError},
+		{"an error", engine.Policy{Rule: ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) { return nil, errors.New("no such key") })}, full, "", nil, engine.Unknown, "no such key", engine.CauseError},
 		{"a panic", engine.Policy{Rule: ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) { panic("index") })}, full, "", nil, engine.Unknown, "the rule panicked: index", engine.CauseError},
 		{"a violation without text", engine.Policy{Rule: fails("")}, full, "", nil, engine.Unknown, "no message", engine.CauseError},
 		{"required and there", engine.Policy{Requires: map[string]engine.Type{"spec.ttl": engine.Duration}}, full, "", nil, engine.Pass, "", 0},
@@ -151,6 +151,21 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("got %v, %q, cause %d; want %v, %q, cause %d", d.Verdict, d.Reason, d.Cause, c.want, c.reason, c.cause)
 			}
 		})
+	}
+}
+
+func TestAnErrorIsPlacedByWhatItSpeaksOf(t *testing.T) {
+	spec := map[string]any{"region": "eu-nowhere-1", "provider": "aws"}
+	for reason, want := range map[string]string{
+		`locate "eu-nowhere-1": not a region`: "spec.region",
+		"write spec.provider":                 "spec.provider",
+		"no such key":                         "",
+	} {
+		d := judge(t, engine.Policy{Requires: map[string]engine.Type{"spec.region": engine.String, "spec.provider": engine.String},
+			Rule: ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) { return nil, errors.New(reason) })}, schedule(spec), nil)
+		if d.Path != want {
+			t.Errorf("%s: got %q, want %q", reason, d.Path, want)
+		}
 	}
 }
 

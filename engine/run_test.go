@@ -83,7 +83,8 @@ func TestRunCounts(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got.Summary, want)
 	}
 	if got.Broken != 2 || got.Holes != 1 || got.NotManifests != 1 || got.Complete || got.Denied != 2 || got.Failed[engine.High] != 2 || got.UnknownFacts != 4 ||
-		got.Coverage.Expected != 8 || got.Coverage.Covered != 4 || fmt.Sprint(got.Coverage.FirstFiles) != "[g.yaml]" {
+		got.Coverage.Expected != 8 || got.Coverage.Covered != 4 || fmt.Sprint(got.Coverage.FirstFiles) != "[g.yaml]" ||
+		fmt.Sprint(got.Coverage.KindsWithoutPolicy) != "[{ ConfigMap 1}]" {
 		t.Errorf("got %+v", got)
 	}
 	states := ""

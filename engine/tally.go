@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 )
 
@@ -31,10 +32,23 @@ type Coverage struct {
 	// FilesWithoutPolicy are the files none of whose subjects any policy names: their count, and the first of them.
 	FilesWithoutPolicy int
 	FirstFiles         []string
+	// KindsWithoutPolicy counts the subjects that no policy names, by kind, sorted by it.
+	KindsWithoutPolicy []KindCount
 }
 
-// maxFiles is how many files without a policy are named.
-const maxFiles = 100
+// KindCount is how many subjects of a kind there were.
+type KindCount struct {
+	Group string `json:"group"`
+	Kind  string `json:"kind"`
+	Count int    `json:"count"`
+}
+
+const (
+	// maxFiles is how many files without a policy are named.
+	maxFiles = 100
+	// maxKinds is how many kinds without a policy are told apart; the rest are counted together, under the kind "…".
+	maxKinds = 200
+)
 
 // Trailer closes a report.
 type Trailer struct {
@@ -62,12 +76,13 @@ type tally struct {
 	now     time.Time
 	waivers []*Waiver
 	hides   map[string]int
+	kinds   map[groupKind]int
 	file    string
 	covered bool
 }
 
 func newTally(s *Set, now time.Time) *tally {
-	t := &tally{now: now, waivers: s.ledger, hides: map[string]int{}}
+	t := &tally{now: now, waivers: s.ledger, hides: map[string]int{}, kinds: map[groupKind]int{}}
 	t.Failed = map[Severity]int{}
 	t.Summary.Policies = len(s.policies)
 	return t
@@ -95,6 +110,12 @@ func (t *tally) add(r Result) {
 	if len(r.Decisions) > 0 {
 		t.Summary.Matched++
 		t.covered = true
+	} else {
+		gk := groupKind{r.Subject.Group(), r.Subject.Kind}
+		if _, known := t.kinds[gk]; !known && len(t.kinds) >= maxKinds {
+			gk = groupKind{kind: "…"}
+		}
+		t.kinds[gk]++
 	}
 	for i := range r.Decisions {
 		t.decision(&r.Decisions[i])
@@ -149,6 +170,11 @@ func (t *tally) endFile() {
 func (t *tally) trailer() Trailer {
 	t.endFile()
 	t.file = ""
+	t.Coverage.KindsWithoutPolicy = nil
+	for gk, n := range t.kinds {
+		t.Coverage.KindsWithoutPolicy = append(t.Coverage.KindsWithoutPolicy, KindCount{gk.group, gk.kind, n})
+	}
+	slices.SortFunc(t.Coverage.KindsWithoutPolicy, func(a, b KindCount) int { return cmp(a.Kind, b.Kind, a.Group, b.Group) })
 	t.Waivers = nil
 	for _, w := range t.waivers {
 		use := WaiverUse{Waiver: w, State: w.State(t.now), Hides: t.hides[w.ID]}

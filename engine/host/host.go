@@ -87,7 +87,10 @@ func checked(f Func) func([]any) (any, error) {
 			}
 		}
 		result, err := call(args)
-		if err != nil {
+		switch {
+		case err != nil && (strings.HasPrefix(err.Error(), "locate ") || strings.HasPrefix(err.Error(), "parse ")):
+			return nil, err // it says what it did, and on what: it is about the object, and not about the call
+		case err != nil:
 			return nil, fmt.Errorf("call %s: %w", f.Name, err)
 		}
 		return result, nil

@@ -80,7 +80,7 @@ func TestCallErrors(t *testing.T) {
 		args []any
 		want string
 	}{
-		{"region.locate", []any{"aws", "xx-north-9"}, `call region.locate: locate "xx-north-9": not a region Proviso knows; declare it under regions: in proviso.yaml`},
+		{"region.locate", []any{"aws", "xx-north-9"}, `locate "xx-north-9": not a region Proviso knows; declare it under regions: in proviso.yaml`},
 		{"region.locate", []any{"aws"}, "call region.locate: 1 arguments, want 2"},
 		{"region.locate", []any{"aws", nil}, "call region.locate: place is a null, want a string"},
 		{"region.within", []any{"aws", "eu-central-1", []any{}}, "no sets given"},

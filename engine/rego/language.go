@@ -133,6 +133,9 @@ func kind(k host.Kind) types.Type {
 	return types.A
 }
 
+// aboutObject is a host function's word about the object, to which the place in the rule's source adds nothing.
+type aboutObject struct{ error }
+
 // call runs a host function. Its error is the rule's, and names it.
 func call(f host.Func) topdown.BuiltinFunc {
 	return func(bctx topdown.BuiltinContext, operands []*ast.Term, iter func(*ast.Term) error) error {
@@ -148,7 +151,11 @@ func call(f host.Func) topdown.BuiltinFunc {
 		}
 		out, err := f.Call(args)
 		if err != nil {
-			return (&topdown.Error{Code: topdown.BuiltinErr, Location: bctx.Location, Message: err.Error()}).Wrap(err)
+			failed := &topdown.Error{Code: topdown.BuiltinErr, Location: bctx.Location, Message: err.Error()}
+			if strings.HasPrefix(err.Error(), "call ") { // the rule called it wrongly: the reader wants to see where
+				return failed
+			}
+			return failed.Wrap(aboutObject{err})
 		}
 		v, err := ast.InterfaceToValue(out)
 		if err != nil {

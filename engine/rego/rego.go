@@ -174,11 +174,11 @@ func tell(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	var untold *host.Untold
-	if errors.As(err, &untold) { // the rule's own words need no place
-		return untold
-	}
 	var opa *topdown.Error
+	var said aboutObject
+	if errors.As(err, &said) {
+		return said.error
+	}
 	if errors.As(err, &opa) && opa.Location != nil {
 		return fmt.Errorf("%s:%d:%d: %s", opa.Location.File, opa.Location.Row, opa.Location.Col, opa.Message)
 	}

@@ -235,7 +235,7 @@ func TestHostFunctions(t *testing.T) {
 		`region.within("aws", "eu-central-1", ["eu"])`:           "[{m p}] <nil>",
 		`region.within("aws", "eu-central-1", {"eu"})`:           "[{m p}] <nil>",
 		`not region.within("aws", "us-east-1", ["eu"])`:          "[{m p}] <nil>",
-		`region.within("aws", "atlantis-1", ["eu"])`:             "policy.rego:4:1: call region.within: ",
+		`region.within("aws", "atlantis-1", ["eu"])`:             "locate \"atlantis-1\": ",
 		`region.within("aws", input.object.spec.on, ["eu"])`:     "policy.rego:4:1: call region.within: place is a bool",
 		`"DE" in region.locate("aws", "eu-central-1").countries`: "[{m p}] <nil>",
 	} {
