@@ -43,7 +43,7 @@ func (c *checker) reads() {
 			if root != "object" && r.Path != root {
 				rest = r.Path
 			}
-			if !c.declares(r.Path, rest, r.Presence, used) {
+			if !c.declares(r.Read, rest, used) {
 				c.bad(r.file, r.Line, r.Column, "the rule reads %s, which policy.yaml does not declare: add it to requires or optional with its type", strings.TrimPrefix(r.Path, "object."))
 			}
 		case "params":
@@ -65,10 +65,10 @@ func (c *checker) reads() {
 }
 
 // declares reports whether a read is covered by a declared path, and marks what covers it as used. A read that only asks
-// whether something is there is covered by what is declared below it too.
-func (c *checker) declares(whole, rest string, presence bool, used map[string]bool) bool {
+// whether something is there, or only steps through a list, is covered by what is declared below it too.
+func (c *checker) declares(r engine.Read, rest string, used map[string]bool) bool {
 	for _, id := range identity {
-		if whole == "object."+id || whole == "old."+id {
+		if r.Path == "object."+id || r.Path == "old."+id {
 			return true
 		}
 	}
@@ -80,9 +80,7 @@ func (c *checker) declares(whole, rest string, presence bool, used map[string]bo
 			if dErr != nil || err != nil {
 				continue
 			}
-			// Reading every element of a list, without a part of one, is stepping to a declared part of them.
-			element := len(read) > 0 && read[len(read)-1].Kind == engine.EachStep && read.Covers(d)
-			if d.Covers(read) || presence && read.Covers(d) || element {
+			if d.Covers(read) || (r.Presence || r.Steps) && read.Covers(d) {
 				used["path "+text] = true
 				covered = true
 			}

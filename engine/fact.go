@@ -45,6 +45,10 @@ type FactSource interface {
 	Fact(ctx context.Context, q FactQuery, about *Subject) (any, FactState, error)
 }
 
+// ErrDoubtful is wrapped by a FactSource's error where it is not that the fact cannot be answered, but that the source
+// contradicts itself or could not be read. Such an unknown is never let go.
+var ErrDoubtful = errors.New("the source is in doubt")
+
 // NoFacts answers nothing: every fact is unknown.
 type NoFacts struct{}
 
@@ -159,9 +163,11 @@ func (q FactQuery) resolve(s *Subject) (resolved FactQuery, why string, ok bool)
 		visited = true
 		name, isText := v.(string)
 		switch {
+		case found && isText && q.Wildcard && strings.Trim(name, wildcardName) != "":
+			why = fmt.Sprintf("%s holds %q, a pattern that cannot be read here (want letters, digits, dots, dashes and *)", at, name)
 		case found && isText && name != "":
 			q.Names = append(q.Names, name)
-		case v == nil && !found && (len(at) < len(path) || slices.ContainsFunc(at, func(s Step) bool { return s.Kind == EachStep })):
+		case v == nil && !found && !slices.ContainsFunc(at, func(s Step) bool { return s.Kind == IndexStep }):
 			// The list itself is absent.
 		default:
 			why = fmt.Sprintf("%s holds %s, want a name", at, describe(v))
@@ -181,11 +187,15 @@ func (q FactQuery) resolve(s *Subject) (resolved FactQuery, why string, ok bool)
 	return q, "", true
 }
 
+// wildcardName are the characters of a name in a wildcard list.
+const wildcardName = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-*"
+
 // answer is a fact once fetched.
 type answer struct {
 	value any
 	state FactState
 	why   string
+	cause Cause
 }
 
 // fact fetches a resolved query once per subject.
@@ -199,10 +209,13 @@ func (j *judgement) fact(ctx context.Context, q FactQuery) answer {
 		a = answer{value: []any{}, state: FactFound}
 	} else {
 		v, state, err := j.source.Fact(ctx, q, j.subject)
-		a = answer{value: v, state: state}
+		a = answer{value: v, state: state, cause: CauseFact}
 		switch {
 		case err != nil:
 			a.state, a.why = FactUnknown, err.Error()
+			if errors.Is(err, ErrDoubtful) {
+				a.cause = CauseError
+			}
 		case state == FactAbsent:
 			a.value = nil
 		case state == FactFound && !q.answers(v):

@@ -208,6 +208,11 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 			d = Decision{Reason: fmt.Sprintf("the rule panicked: %v", r), Cause: CauseError}
 		}
 	}()
+	switch j.subject.Operation {
+	case "", Create, Update, Delete:
+	default:
+		return Decision{Reason: fmt.Sprintf("unknown operation %q: want CREATE, UPDATE or DELETE", j.subject.Operation), Cause: CauseError}
+	}
 	if why := c.excludes(j.subject); why != "" {
 		return Decision{Verdict: NotApplicable, Reason: why}
 	}
@@ -250,7 +255,7 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 				if a.why != "" {
 					reason += ": " + a.why
 				}
-				return Decision{Reason: reason, Cause: CauseFact}
+				return Decision{Reason: reason, Cause: a.cause}
 			}
 			in.Facts[name] = a.value
 		}

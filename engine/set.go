@@ -119,7 +119,7 @@ func (s *Set) WithWaivers(waivers []Waiver) (*Set, error) {
 	seen := map[string]bool{}
 	for i := range waivers {
 		w := &waivers[i]
-		if err := w.validate(); err != nil {
+		if err := w.Validate(); err != nil {
 			errs = append(errs, err)
 		} else if seen[w.ID] {
 			errs = append(errs, fmt.Errorf("waiver %q: it is there twice", w.ID))
@@ -176,7 +176,7 @@ func (s *Set) FactKinds() map[[2]string]bool {
 // declare.
 func (s *Set) Misspelt(sub *Subject) []Misspelling {
 	list := s.matching(sub.Group(), sub.Kind)
-	if len(list) == 0 {
+	if _, exact := s.exact[groupKind{sub.Group(), sub.Kind}]; !exact {
 		for gk := range s.exact {
 			if strings.EqualFold(gk.kind, sub.Kind) && strings.EqualFold(gk.group, sub.Group()) {
 				path, want := "kind", gk.kind

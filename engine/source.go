@@ -40,10 +40,12 @@ func SourceLine(source []byte, n int) string {
 }
 
 // Read is a place of the document that a rule reads: object.spec.ttl, params.min, facts.namespace. An element of a list is
-// [*]. Presence is a read that only asks whether the place is there.
+// [*].
 type Read struct {
-	Path         string
+	Path string
+	// Presence is a read that only asks whether the place is there; Steps one that only steps through a list's elements.
 	Presence     bool
+	Steps        bool
 	Line, Column int
 }
 

@@ -183,6 +183,6 @@ func (t *tally) trailer() Trailer {
 		}
 		t.Waivers = append(t.Waivers, use)
 	}
-	t.Complete = !t.Stopped && t.Broken == 0 && t.Holes == 0 && t.Unknown == 0 && t.Summary.Matched > 0
+	t.Complete = !t.Stopped && t.Broken == 0 && t.Holes == 0 && t.Summary.Unknown == 0 && t.Summary.Matched > 0
 	return t.Trailer
 }

@@ -56,7 +56,8 @@ func (w *Waiver) State(now time.Time) WaiverState {
 	return WaiverActive
 }
 
-func (w *Waiver) validate() error {
+// Validate says everything that keeps the waiver from being one.
+func (w *Waiver) Validate() error {
 	var errs []error
 	for name, text := range map[string]string{"id": w.ID, "policy": w.Policy, "owner": w.Owner, "reason": w.Reason, "approver": w.Approver} {
 		if strings.TrimSpace(text) == "" {
@@ -66,7 +67,8 @@ func (w *Waiver) validate() error {
 	if w.Expires.IsZero() {
 		errs = append(errs, errors.New("expires is missing: a waiver has an end"))
 	}
-	if s := w.Subjects; s.Kind == "" && s.Namespace == "" && s.Name == "" && len(s.Labels) == 0 {
+	anything := func(pattern string) bool { return strings.Trim(pattern, "*") == "" }
+	if s := w.Subjects; s.Kind == "" && anything(s.Namespace) && anything(s.Name) && len(s.Labels) == 0 {
 		errs = append(errs, errors.New("subjects picks everything: name at least a kind, a namespace, a name or labels"))
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })

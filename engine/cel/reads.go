@@ -177,4 +177,5 @@ func (r *reader) comprehension(e ast.Expr, s scope) {
 		}
 	}
 	r.record(e, element, false)
+	r.reads[len(r.reads)-1].Steps = true
 }

@@ -41,9 +41,32 @@ func normalise(provider string) (string, error) {
 func (t *Table) Locate(provider, s string) (Place, error) {
 	p, err := t.locate(provider, s)
 	if err != nil {
+		if near := t.nearest(provider, s); near != "" && err.Error() == declare {
+			err = fmt.Errorf("not a region Proviso knows (did you mean %s?); if it is one, declare it under regions: in proviso.yaml", near)
+		}
 		return Place{}, fmt.Errorf("locate %q: %w", clip(s), err)
 	}
 	return p.clone(), nil
+}
+
+// nearest is the region one or two letters off, the first by name of several as near, or "".
+func (t *Table) nearest(provider, s string) string {
+	if len(s) > 64 || len(s) < 6 {
+		return ""
+	}
+	short := providers[strings.ToLower(provider)]
+	best, most := "", 3
+	for p, rows := range t.regions {
+		if short != "" && p != short {
+			continue
+		}
+		for name := range rows {
+			if d := distance(strings.ToLower(s), name); d < most || d == most && best != "" && name < best {
+				best, most = name, d
+			}
+		}
+	}
+	return best
 }
 
 // LocateBucket says where a bucket lies by the location its store reports: S3's LocationConstraint, in which nothing

@@ -72,7 +72,7 @@ func annotateDecision(w io.Writer, s *engine.Subject, d *engine.Decision) {
 		if note := waiver(d); note != "" {
 			lines = append(lines, safe(note))
 		}
-		lines = append(lines, paragraph("fix: ", d.Policy.Fix, glyphs{})...)
+		lines = append(lines, paragraph("fix: ", fix(d), glyphs{})...)
 		lines = append(lines, paragraph("why: ", controls(d.Policy), glyphs{})...)
 		lines = append(lines, "more: "+safe(explain(d.Policy)))
 		annotateSafe(w, level, p.at, label(d)+" "+name(d.Policy), strings.Join(lines, "\n"))

@@ -67,7 +67,7 @@ func JSON(w io.Writer, r engine.Report, o Options) error {
 	d.close()
 	d.open("plans")
 	d.close()
-	d.field("coverage", jsonCoverage{t.Coverage.Expected, t.Coverage.Covered, jsonFiles{t.Coverage.FilesWithoutPolicy, list(t.Coverage.FirstFiles)}})
+	d.field("coverage", jsonCoverage{t.Coverage.Expected, t.Coverage.Covered, jsonFiles{t.Coverage.FilesWithoutPolicy, list(t.Coverage.FirstFiles)}, list(t.Coverage.KindsWithoutPolicy)})
 	d.field("complete", t.Complete)
 	d.field("summary", t.Summary)
 	return d.end()
@@ -152,9 +152,10 @@ type jsonWaiverUse struct {
 }
 
 type jsonCoverage struct {
-	Expected           int       `json:"expected"`
-	Covered            int       `json:"covered"`
-	FilesWithoutPolicy jsonFiles `json:"filesWithoutPolicy"`
+	Expected           int                `json:"expected"`
+	Covered            int                `json:"covered"`
+	FilesWithoutPolicy jsonFiles          `json:"filesWithoutPolicy"`
+	KindsWithoutPolicy []engine.KindCount `json:"kindsWithoutPolicy"`
 }
 
 type jsonFiles struct {

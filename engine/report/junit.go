@@ -167,7 +167,7 @@ func testcase(s *engine.Subject, d *engine.Decision) junit.Testcase {
 	if note := waiver(d); note != "" {
 		lines = append(lines, safe(note))
 	}
-	lines = append(lines, paragraph("fix: ", d.Policy.Fix, glyphs{})...)
+	lines = append(lines, paragraph("fix: ", fix(d), glyphs{})...)
 	lines = append(lines, paragraph("why: ", controls(d.Policy), glyphs{})...)
 	lines = append(lines, "more: "+safe(explain(d.Policy)))
 	message := list[0].message

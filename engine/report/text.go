@@ -143,7 +143,7 @@ func (t *page) decision(s *engine.Subject, d *engine.Decision) {
 	if note := waiver(d); note != "" {
 		t.line("  %s", note)
 	}
-	t.paragraph("fix: ", p.Fix)
+	t.paragraph("fix: ", fix(d))
 	t.paragraph("why: ", controls(p))
 	t.line("  more: %s", explain(p))
 }
@@ -189,6 +189,9 @@ func (t *page) trailer(r engine.Trailer, files int, o Options) {
 	}
 	t.begin(block)
 	t.line("%s", painted{bold, summary(r, files)})
+	if n := r.Summary.Subjects - r.Summary.Matched; n > 0 {
+		t.line("no policy speaks of %s: %s", plural(n, "subject", "subjects"), unspoken(r.Coverage.KindsWithoutPolicy))
+	}
 	if n := r.Coverage.FilesWithoutPolicy; n > 0 {
 		first := r.Coverage.FirstFiles
 		if !o.All {
@@ -198,7 +201,7 @@ func (t *page) trailer(r engine.Trailer, files int, o Options) {
 		if more := n - len(first); more > 0 {
 			names += fmt.Sprintf(" and %d more", more)
 		}
-		t.line("%s: %s", "no policy speaks of "+plural(n, "file", "files"), names)
+		t.line("no policy speaks of anything in %s: %s", plural(n, "file", "files"), names)
 	}
 	if why := incomplete(r); len(why) > 0 {
 		t.line("%s%s", painted{yellow, "incomplete: "}, strings.Join(why, "; "))

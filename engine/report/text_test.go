@@ -167,9 +167,9 @@ func TestSummaries(t *testing.T) {
 		{"no subject", run(t, []engine.Policy{thing}, nil, steps{}),
 			"1 policy x 0 subjects: 0 judged, 0 pass, 0 fail, 0 unknown\nincomplete: nothing was checked: no subject was found\n"},
 		{"no policy", run(t, nil, nil, steps{one}),
-			"0 policies x 1 subject in 1 file: 0 judged, 0 pass, 0 fail, 0 unknown\nno policy speaks of 1 file: f.yaml\nincomplete: nothing was checked: no policy was selected\n"},
+			"0 policies x 1 subject in 1 file: 0 judged, 0 pass, 0 fail, 0 unknown\nno policy speaks of 1 subject: Thing\nno policy speaks of anything in 1 file: f.yaml\nincomplete: nothing was checked: no policy was selected\n"},
 		{"no match", run(t, []engine.Policy{thing}, nil, steps{other}),
-			"no policy speaks of 1 file: g.yaml\nincomplete: nothing was checked: no policy speaks of any of the 1 subject\n"},
+			"no policy speaks of 1 subject: Other\nno policy speaks of anything in 1 file: g.yaml\nincomplete: nothing was checked: no policy speaks of any of the 1 subject\n"},
 		{"stopped", stopped, "incomplete: the run was stopped before its end\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestTextTellsWhatItLeavesOut(t *testing.T) {
 	}
 	got := written(t, report.Text, run(t, policies(), nil, in), report.Options{})
 	for _, want := range []string{"cannot read: 200 more\n", "1200 documents are no Kubernetes objects (--all names them)\n",
-		"no policy speaks of 1200 files: f0.yaml, f1.yaml", "f4.yaml and 1195 more\n", "1200 inputs cannot be read"} {
+		"no policy speaks of anything in 1200 files: f0.yaml, f1.yaml", "f4.yaml and 1195 more\n", "1200 inputs cannot be read"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the text does not say %q", want)
 		}

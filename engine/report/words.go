@@ -123,6 +123,27 @@ func lastDay(t time.Time) string {
 	return t.Format(time.RFC3339)
 }
 
+// fix is what to do about a failure. What is unknown says itself what is missing: to mend what may be right would be wrong.
+func fix(d *engine.Decision) string {
+	if d.Verdict == engine.Unknown {
+		return ""
+	}
+	return d.Policy.Fix
+}
+
+// unspoken names the kinds that no policy names: "VolumeSnapshotLocation (2), Service".
+func unspoken(kinds []engine.KindCount) string {
+	var names []string
+	for _, k := range kinds {
+		name := k.Kind
+		if k.Count > 1 {
+			name += fmt.Sprintf(" (%d)", k.Count)
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // waiver says which waiver covers a decision, or covered it once, or "".
 func waiver(d *engine.Decision) string {
 	w := d.Waiver
@@ -210,6 +231,9 @@ func incomplete(t engine.Trailer) []string {
 		why = append(why, "nothing was checked: no policy was selected")
 	case t.Summary.Matched == 0:
 		why = append(why, "nothing was checked: no policy speaks of any of the "+plural(t.Summary.Subjects, "subject", "subjects"))
+	}
+	if n := t.Summary.Unknown - t.Unknown; n > 0 {
+		why = append(why, plural(n, "waived decision is unknown", "waived decisions are unknown"))
 	}
 	if n := t.Unknown; n > 0 {
 		text := plural(n, "decision is unknown", "decisions are unknown")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,6 +23,9 @@ import (
 // resourceVersion, without continue and remainingItemCount, and not empty. The group of a kind counts, its version does
 // not.
 type Facts struct {
+	// Namespace is as in [Files]; it counts for the files and not for the snapshots.
+	Namespace string
+
 	paths, snapshots []string
 	stdin            []byte
 	kinds            map[[2]string]bool
@@ -59,6 +64,9 @@ func (f *Facts) read() {
 	for tier, paths := range [][]string{f.paths, f.snapshots} {
 		f.objects[tier] = map[groupKind]map[objectName][]found{}
 		files := &Files{Paths: paths, Stdin: f.stdin}
+		if tier == 0 {
+			files.Namespace = f.Namespace
+		}
 		for p := range files.texts() {
 			f.take(files, p, tier)
 		}
@@ -72,7 +80,7 @@ func (f *Facts) take(files *Files, p piece, snapshot int) {
 	case p.err != nil && snapshot == 1:
 		// Nobody else looks at snapshots, so what is wrong with one must be told here.
 		wanted = f.mentioned(piece{})
-	case len(wanted) == 0, p.template, p.other != "":
+	case len(wanted) == 0, p.template:
 		return
 	}
 	for _, o := range files.subjects(p) {
@@ -84,7 +92,7 @@ func (f *Facts) take(files *Files, p piece, snapshot int) {
 		if unread.Kind == engine.Broken || snapshot == 1 && unread.Kind == engine.Hole {
 			for _, gk := range wanted {
 				if f.trouble[gk] == nil {
-					f.trouble[gk] = fmt.Errorf("a document that may hold one cannot be read: %w", unread)
+					f.trouble[gk] = doubt("a document that may hold one cannot be read: %v", unread)
 				}
 			}
 		}
@@ -142,7 +150,7 @@ func (f *Facts) list(p piece) {
 	}
 	at := engine.Position{File: doc.File, Line: doc.Start.Line, Column: doc.Start.Column}
 	if before := f.listed[gk]; before != nil {
-		f.trouble[gk] = fmt.Errorf("two snapshots list it: %s and %s (give one)", place(before.place), place(at))
+		f.trouble[gk] = doubt("two snapshots list it: %s and %s (give one)", place(before.place), place(at))
 		return
 	}
 	items := object["items"].([]any)
@@ -227,8 +235,7 @@ func (f *Facts) one(gk groupKind, namespace, name string) (any, engine.FactState
 			return all[0].object, engine.FactFound, nil
 		}
 		if len(all) > 1 {
-			slices.SortFunc(all, func(a, b found) int { return strings.Compare(place(a.place), place(b.place)) })
-			return nil, engine.FactUnknown, fmt.Errorf("%s %q is there twice: %s and %s (keep one)", gk.kind, name, place(all[0].place), place(all[1].place))
+			return nil, engine.FactUnknown, twice(gk.kind, name, all)
 		}
 	}
 	if f.listed[gk] != nil {
@@ -273,15 +280,60 @@ func (f *Facts) several(gk groupKind, q engine.FactQuery) (any, engine.FactState
 func (f *Facts) matching(gk groupKind, what string, matches func(map[string]any) bool) (any, engine.FactState, error) {
 	listing := f.listed[gk]
 	if listing == nil {
-		return nil, engine.FactUnknown, fmt.Errorf("files do not tell %s: give a complete %sList of a cluster with --facts (kubectl get --raw prints one)", what, gk.kind)
+		return nil, engine.FactUnknown, fmt.Errorf("files do not tell %s: give a complete %sList of a cluster with --facts (%s prints one)", what, gk.kind, listCommand(gk))
 	}
+	// What is about to be deployed counts before what is there.
 	list := []any{}
+	deployed := map[string]map[string]any{}
+	for name, all := range f.objects[0][gk] {
+		if len(all) > 1 && slices.ContainsFunc(all, func(f found) bool { return matches(f.object) }) {
+			return nil, engine.FactUnknown, twice(gk.kind, name.name, all)
+		}
+		deployed[name.name] = all[0].object
+	}
 	for _, item := range listing.objects {
-		if object := item.(map[string]any); matches(object) {
+		object := item.(map[string]any)
+		if name, _ := object["metadata"].(map[string]any)["name"].(string); deployed[name] != nil {
+			object = deployed[name]
+			delete(deployed, name)
+		}
+		if matches(object) {
 			list = append(list, object)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(deployed)) {
+		if matches(deployed[name]) {
+			list = append(list, deployed[name])
+		}
+	}
 	return list, engine.FactFound, nil
+}
+
+// doubt is an error about a source that contradicts itself or could not be read.
+func doubt(format string, args ...any) error {
+	return doubtful{fmt.Errorf(format, args...)}
+}
+
+type doubtful struct{ error }
+
+// Is makes it an engine.ErrDoubtful.
+func (doubtful) Is(target error) bool { return target == engine.ErrDoubtful }
+
+func twice(kind, name string, all []found) error {
+	slices.SortFunc(all, func(a, b found) int { return strings.Compare(place(a.place), place(b.place)) })
+	return doubt("%s %q is there twice: %s and %s (keep one, or judge each cluster's files on their own)", kind, name, place(all[0].place), place(all[1].place))
+}
+
+// listCommand prints a complete list of a cluster-scoped kind.
+func listCommand(gk groupKind) string {
+	if at := map[groupKind]string{
+		{"", "Namespace"}:                  "/api/v1/namespaces",
+		{"", "PersistentVolume"}:           "/api/v1/persistentvolumes",
+		{"storage.k8s.io", "StorageClass"}: "/apis/storage.k8s.io/v1/storageclasses",
+	}[gk]; at != "" {
+		return "kubectl get --raw " + at
+	}
+	return "kubectl get --raw"
 }
 
 func hasLabels(object map[string]any, labels map[string]string) bool {
@@ -304,6 +356,7 @@ var clusterScoped = map[groupKind]bool{
 	{"", "Namespace"}: true, {"", "Node"}: true, {"", "PersistentVolume"}: true,
 	{"storage.k8s.io", "StorageClass"}: true, {"storage.k8s.io", "CSIDriver"}: true, {"storage.k8s.io", "VolumeAttributesClass"}: true,
 	{"snapshot.storage.k8s.io", "VolumeSnapshotClass"}: true, {"snapshot.storage.k8s.io", "VolumeSnapshotContent"}: true,
+	{"networking.k8s.io", "IngressClass"}: true, {"node.k8s.io", "RuntimeClass"}: true, {"apiregistration.k8s.io", "APIService"}: true,
 	{"rbac.authorization.k8s.io", "ClusterRole"}: true, {"rbac.authorization.k8s.io", "ClusterRoleBinding"}: true,
 	{"apiextensions.k8s.io", "CustomResourceDefinition"}: true, {"scheduling.k8s.io", "PriorityClass"}: true,
 	{"admissionregistration.k8s.io", "ValidatingWebhookConfiguration"}: true, {"admissionregistration.k8s.io", "MutatingWebhookConfiguration"}: true,
@@ -311,3 +364,31 @@ var clusterScoped = map[groupKind]bool{
 }
 
 func place(p engine.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+
+// Trouble yields what is wrong with the snapshots, an *[engine.Unread] each, and no subject: a snapshot is named on the
+// command line like a manifest, and one that cannot be read or holds nothing must be told whether a fact is asked for or
+// not.
+func (f *Facts) Trouble(ctx context.Context) iter.Seq2[*engine.Subject, error] {
+	return func(yield func(*engine.Subject, error) bool) {
+		for _, path := range f.snapshots {
+			files := &Files{Paths: []string{path}, Stdin: f.stdin}
+			objects, told := 0, false
+			for sub, err := range files.Inspect(ctx) {
+				var unread *engine.Unread
+				switch {
+				case sub != nil:
+					objects++
+				case errors.As(err, &unread) && unread.Kind == engine.NotManifest:
+				default:
+					told = true
+					if !yield(nil, err) {
+						return
+					}
+				}
+			}
+			if objects == 0 && !told && !yield(nil, broken(path, path, errors.New("read facts: it holds no Kubernetes object"))) {
+				return
+			}
+		}
+	}
+}

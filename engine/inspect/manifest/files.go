@@ -33,6 +33,9 @@ type Files struct {
 	StdinName string
 	// Operation is what each subject carries: engine.Create for what is about to be deployed, "" for what exists.
 	Operation string
+	// Namespace is that of objects which name none, as kubectl apply --namespace puts them there; empty leaves them without.
+	// Kubernetes' own cluster-scoped kinds get none.
+	Namespace string
 	// Misspelt finds keys that differ only in case from those policies read; such a document is reported as broken, not
 	// judged. It may be nil.
 	Misspelt func(*engine.Subject) []engine.Misspelling
@@ -221,9 +224,16 @@ func walkFolder(source, folder string, found *bool, yield func(string, error) bo
 			if !walkFolder(source, path, found, yield) {
 				return false
 			}
-		case regular && manifestName(path):
+		case !manifestName(path):
+		case regular:
 			*found = true
 			if !yield(path, nil) {
+				return false
+			}
+		default:
+			*found = true
+			if !yield("", &engine.Unread{Source: source, Position: engine.Position{File: path}, Kind: engine.Hole,
+				Err: errors.New("read folder: it is no regular file, and such are read only when they are named")}) {
 				return false
 			}
 		}

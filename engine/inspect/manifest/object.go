@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"proviso.dev/proviso/engine"
@@ -25,9 +26,6 @@ func (f *Files) subjects(p piece) []outcome {
 	if p.template {
 		return []outcome{{err: f.hole(p)}}
 	}
-	if p.other != "" {
-		return []outcome{{err: notManifest(p, decode.Position{Line: p.text.Line, Column: p.text.Column}, fmt.Errorf("it is %s", p.other))}}
-	}
 	doc, err := p.text.Decode()
 	switch {
 	case err != nil:
@@ -46,7 +44,7 @@ func (f *Files) unread(p piece, err error) *engine.Unread {
 	if errors.As(err, &unread) {
 		return unread
 	}
-	if p.template || strings.Contains(p.text.Raw, "{{") && strings.Contains(p.text.Raw, "}}") {
+	if p.template || templated(p.text, err) {
 		return f.hole(p)
 	}
 	u := &engine.Unread{Source: p.source, Err: err}
@@ -55,6 +53,20 @@ func (f *Files) unread(p piece, err error) *engine.Unread {
 		u.Position, u.Err = engine.Position{File: at.File, Line: at.Line, Column: at.Column}, at.Err
 	}
 	return u
+}
+
+// templated reports whether what keeps a text from being parsed is a template's mark on the very line.
+func templated(t decode.Text, err error) bool {
+	var at *decode.Error
+	if !errors.As(err, &at) {
+		return false
+	}
+	for _, line := range t.Lines(at.Line-1, at.Line) { // an error often shows on the line after its cause
+		if strings.Contains(line, "{{") {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Files) hole(p piece) *engine.Unread {
@@ -92,6 +104,10 @@ func (d *document) walk(v any, path []any, apiVersion, kind string, lists int) {
 			d.broken(path, "read list: an element is no object")
 			return
 		}
+		if list, isList := v.([]any); isList && slices.ContainsFunc(list, isManifest) {
+			d.broken(nil, "read document: it is a bare list of objects, which Kubernetes does not read (write them one by one, or as kind: List)")
+			return
+		}
 		d.add(nil, notManifest(d.piece, d.Start, errors.New("it is no object")))
 		return
 	}
@@ -117,6 +133,10 @@ func (d *document) walk(v any, path []any, apiVersion, kind string, lists int) {
 			d.add(nil, &engine.Unread{Source: d.piece.source, Position: engine.Position{File: d.File, Line: where.Line, Column: where.Column}, Err: fmt.Errorf("read object: %w", misspelt[0])})
 		case len(path) > 0:
 			d.broken(path, "read list: an element has no apiVersion or kind (add both)")
+		case (hasVersion || hasKind) && (object["metadata"] != nil || object["spec"] != nil):
+			d.broken(nil, "read object: it has only one of apiVersion and kind (add the other)")
+		case d.piece.other != "":
+			d.add(nil, notManifest(d.piece, d.Start, fmt.Errorf("it is %s", d.piece.other)))
 		default:
 			d.add(nil, notManifest(d.piece, d.Start, errors.New("it has no apiVersion and kind")))
 		}
@@ -131,11 +151,42 @@ func (d *document) walk(v any, path []any, apiVersion, kind string, lists int) {
 		d.add(nil, notManifest(d.piece, d.Position(path...), errors.New("it is a kustomization")))
 		return
 	}
+	if problem := oddList(object, kind); problem != "" {
+		d.broken(path, "read list: %s", problem)
+		return
+	}
 	if items, isList := listOf(object, kind); isList {
 		d.list(items, path, apiVersion, kind, lists)
 		return
 	}
 	d.object(object, path, apiVersion, kind)
+}
+
+// isManifest reports whether v says of itself that it is a Kubernetes object.
+func isManifest(v any) bool {
+	m, _ := v.(map[string]any)
+	return m["apiVersion"] != nil && m["kind"] != nil
+}
+
+// oddList says why something that calls itself a list is none that can be read, or "". What it holds must not be lost.
+func oddList(object map[string]any, kind string) string {
+	if !strings.EqualFold(kind[max(0, len(kind)-len("List")):], "List") {
+		return ""
+	}
+	if kind != "List" && strings.EqualFold(kind, "List") {
+		return fmt.Sprintf("kind %s differs only in case from List: write List", kind)
+	}
+	if m := engine.Misspellings(object, []engine.Path{{{Key: "items"}}}); len(m) > 0 {
+		return m[0].Error()
+	}
+	items, there := object["items"]
+	if _, isList := items.([]any); there && items != nil && !isList {
+		return "items is no list"
+	}
+	if kind == "List" && !there {
+		return "it has no items"
+	}
+	return ""
 }
 
 // listOf is the elements of an object that is a list: its kind ends in List, and it has items, all of them objects.
@@ -183,6 +234,12 @@ func (d *document) object(object map[string]any, path []any, apiVersion, kind st
 		d.broken(at("metadata"), "read object: metadata is no object")
 		return
 	}
+	for _, key := range []string{"labels", "annotations"} {
+		if !textMap(fields[key]) {
+			d.broken(at("metadata", key), "read object: metadata.%s is no map of texts (quote its values)", key)
+			return
+		}
+	}
 	for key, into := range map[string]*string{"name": &sub.Name, "namespace": &sub.Namespace} {
 		if v := fields[key]; v != nil {
 			text, isText := v.(string)
@@ -192,6 +249,13 @@ func (d *document) object(object map[string]any, path []any, apiVersion, kind st
 			}
 			*into = text
 		}
+	}
+	if ns := d.files.Namespace; ns != "" && sub.Namespace == "" && !clusterScoped[groupKind{sub.Group(), kind}] {
+		if fields == nil {
+			fields = map[string]any{}
+			object["metadata"] = fields
+		}
+		sub.Namespace, fields["namespace"] = ns, ns
 	}
 	if misspelt := d.misspelt(sub); len(misspelt) > 0 {
 		m := misspelt[0]
@@ -203,9 +267,24 @@ func (d *document) object(object map[string]any, path []any, apiVersion, kind st
 	d.add(sub, nil)
 }
 
+// textMap reports whether v is nothing, or holds nothing but texts; the API server takes no other labels.
+func textMap(v any) bool {
+	m, ok := v.(map[string]any)
+	if v == nil {
+		return true
+	}
+	for _, text := range m {
+		if _, isText := text.(string); !isText {
+			return false
+		}
+	}
+	return ok
+}
+
 func (d *document) misspelt(sub *engine.Subject) []engine.Misspelling {
 	// The words every object has are judged by no policy, and read by all.
-	words := []engine.Path{{{Key: "apiVersion"}}, {{Key: "kind"}}, {{Key: "metadata"}, {Key: "name"}}, {{Key: "metadata"}, {Key: "namespace"}}}
+	words := []engine.Path{{{Key: "apiVersion"}}, {{Key: "kind"}}, {{Key: "metadata"}, {Key: "name"}}, {{Key: "metadata"}, {Key: "namespace"}},
+		{{Key: "metadata"}, {Key: "labels"}}, {{Key: "metadata"}, {Key: "annotations"}}}
 	if found := engine.Misspellings(sub.Object, words); len(found) > 0 || d.files.Misspelt == nil {
 		return found
 	}
