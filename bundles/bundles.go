@@ -122,14 +122,33 @@ func policyDirs(src Source) ([]string, error) {
 
 // Folder finds a policy by id or ref.
 func (c *Catalogue) Folder(name string) (*Folder, error) {
-	var names []string
 	for _, f := range c.Folders {
 		if f.ID == name || f.Ref != "" && strings.EqualFold(f.Ref, name) {
 			return f, nil
 		}
-		names = append(names, f.ID)
 	}
-	return nil, fmt.Errorf("there is no policy %q%s", name, didYouMean(name, names))
+	return nil, c.noPolicy(name)
+}
+
+// noPolicy says that there is no policy of that name, and which may be meant: by number, by the last part of the id, or by
+// a slip of the pen.
+func (c *Catalogue) noPolicy(name string) error {
+	bare := func(ref string) string {
+		digits := strings.TrimLeft(ref, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_ ")
+		return strings.ToLower(strings.Trim(strings.TrimSuffix(ref, digits), "-_ ")) + strings.TrimLeft(digits, "0")
+	}
+	var ids []string
+	for _, f := range c.Folders {
+		if f.Ref != "" && bare(f.Ref) == bare(name) {
+			return fmt.Errorf("there is no policy %q (did you mean %s, %s?)", name, f.ID, f.Ref)
+		}
+		ids = append(ids, f.ID)
+	}
+	hint := didYouMean(name, ids)
+	if hint == "" {
+		hint = ": proviso policy list shows them"
+	}
+	return fmt.Errorf("there is no policy %q%s", name, hint)
 }
 
 // didYouMean is a hint at the candidate that word was probably meant to be, or nothing where none is near. The last part

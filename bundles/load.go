@@ -103,7 +103,7 @@ func (c *Catalogue) checkNames(p *Profile) []error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Policies)) {
 		if !slices.Contains(ids, id) {
-			errs = append(errs, p.problem(pathOf("policies", id), fmt.Sprintf("there is no policy %q%s", id, didYouMean(id, ids))))
+			errs = append(errs, p.problem(pathOf("policies", id), c.noPolicy(id).Error()))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Parameters)) {
@@ -118,7 +118,7 @@ func (c *Catalogue) checkNames(p *Profile) []error {
 	}
 	for i, w := range p.Waivers {
 		if !slices.Contains(ids, w.Policy) {
-			errs = append(errs, p.problem(fmt.Sprintf("waivers[%d].policy", i), fmt.Sprintf("there is no policy %q%s", w.Policy, didYouMean(w.Policy, ids))))
+			errs = append(errs, p.problem(fmt.Sprintf("waivers[%d].policy", i), c.noPolicy(w.Policy).Error()))
 		}
 	}
 	return errs

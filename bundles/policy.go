@@ -12,6 +12,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -79,6 +80,7 @@ type Folder struct {
 	Properties map[string]any
 
 	fsys     fs.FS
+	regions  *region.Table
 	doc      *decode.Document
 	ruleFile string
 	// The three are compiled once, when they are first asked for.
@@ -106,18 +108,19 @@ func (l lazyRule) Eval(ctx context.Context, in engine.Input) ([]engine.Violation
 
 // compilers turn rule source into rules, with one table of regions.
 type compilers struct {
-	rego *rego.Compiler
-	cel  *cel.Compiler
+	rego    *rego.Compiler
+	cel     *cel.Compiler
+	regions *region.Table
 }
 
 func newCompilers(regions *region.Table) compilers {
 	functions := host.Functions(regions)
-	return compilers{&rego.Compiler{Functions: functions}, &cel.Compiler{Functions: functions}}
+	return compilers{&rego.Compiler{Functions: functions}, &cel.Compiler{Functions: functions}, regions}
 }
 
 // readFolder reads and compiles one folder. It returns what it could make of it together with every problem.
 func (c compilers) readFolder(src Source, dir string) (*Folder, error) {
-	f := &Folder{Source: src.Name, Dir: dir, fsys: src.FS}
+	f := &Folder{Source: src.Name, Dir: dir, fsys: src.FS, regions: c.regions}
 	f.ID = dir
 	file := path.Join(dir, "policy.yaml")
 	raw, err := fs.ReadFile(src.FS, file)
@@ -252,6 +255,8 @@ func (f *Folder) readParams(schema map[string]any, lazy bool) []error {
 	}
 	f.schema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 		compiler := jsonschema.NewCompiler()
+		compiler.AssertFormat = true
+		compiler.Formats["jurisdiction"] = func(v any) bool { return f.unknownSet(v) == nil }
 		compiler.LoadURL = func(url string) (io.ReadCloser, error) {
 			return nil, fmt.Errorf("load %s: a schema refers to nothing outside itself", url)
 		}
@@ -298,13 +303,33 @@ func (f *Folder) checkParams(values map[string]any) []badParam {
 	for _, leaf := range leaves(invalid) {
 		at := ""
 		for _, part := range strings.Split(strings.TrimPrefix(leaf.InstanceLocation, "/"), "/") {
-			if part != "" {
+			if n, err := strconv.Atoi(part); err == nil {
+				at += engine.Path{{Index: n, Kind: engine.IndexStep}}.String()
+			} else if part != "" {
 				at += engine.Path{{Key: "x"}, {Key: strings.NewReplacer("~1", "/", "~0", "~").Replace(part)}}.String()[1:]
 			}
 		}
-		bad = append(bad, badParam{at, leaf.Message})
+		message := leaf.Message
+		if path, err := engine.ParsePath(strings.TrimPrefix(at, ".")); err == nil && strings.HasSuffix(leaf.KeywordLocation, "/format") {
+			path.Walk(values, func(_ engine.Path, v any, _ bool) {
+				if err := f.unknownSet(v); err != nil {
+					message = err.Error()
+				}
+			})
+		}
+		bad = append(bad, badParam{at, message})
 	}
 	return bad
+}
+
+// unknownSet says what keeps a value from naming a set of countries; texts that are none are the type's affair.
+func (f *Folder) unknownSet(v any) error {
+	name, ok := v.(string)
+	if !ok {
+		return nil
+	}
+	_, err := f.regions.Within(region.Place{Countries: []string{"DE"}}, []string{name})
+	return err
 }
 
 // schemaMessage is what is wrong with a schema, without the library's account of where it looked.

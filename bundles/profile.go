@@ -138,6 +138,10 @@ func ParseProfile(file string, raw []byte) (*Profile, error) {
 		w, err := p.Waivers[i].waiver()
 		if err != nil {
 			bad(fmt.Sprintf("waivers[%d].expires", i), "%v", err)
+		} else if err := w.Validate(); err != nil {
+			for _, e := range unjoin(errors.Unwrap(err)) {
+				bad(fmt.Sprintf("waivers[%d]", i), "waiver %q: %v", w.ID, e)
+			}
 		}
 		p.waivers = append(p.waivers, w)
 	}
@@ -195,6 +199,9 @@ func (p *Profile) Table() *region.Table {
 	}
 	return p.table
 }
+
+// Problem is a problem at a path of the profile, for what only its user can tell.
+func (p *Profile) Problem(at, message string) error { return p.problem(at, message) }
 
 // problem is a problem at a path of the profile.
 func (p *Profile) problem(at, message string) error {

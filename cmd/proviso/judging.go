@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,12 +33,14 @@ type judging struct {
 	all          bool
 	color        string
 	stdinName    string
+	namespace    string
 	quiet        bool
 }
 
 func (j *judging) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&j.profile, "profile", "", "profile to judge by (default proviso.yaml if there is one)")
+	f.StringVar(&j.profile, "profile", "", "profile to judge by, or none (default proviso.yaml if there is one)")
+	f.StringVarP(&j.namespace, "namespace", "n", "", "namespace of objects that name none, as kubectl apply puts them there")
 	f.StringArrayVar(&j.facts, "facts", nil, "file or folder of objects that answer facts; may be repeated")
 	f.StringArrayVarP(&j.outputs, "output", "o", nil, "FORMAT or FORMAT=FILE; may be repeated: "+strings.Join(report.Formats(), ", ")+" (default text)")
 	f.BoolVar(&j.allowUnknown, "allow-unknown", false, "take unknowns whose sole cause is an unanswered fact out of the exit code; they are still shown")
@@ -68,13 +71,14 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 			return err
 		}
 	}
-	outs, closeAll, err := j.open(s.out)
+	outs, closeAll, err := j.open(s.out, append(slices.Clone(paths), j.facts...))
 	if err != nil {
 		return err
 	}
-	files := &manifest.Files{Paths: paths, Stdin: stdin, StdinName: j.stdinName, Operation: operation, Misspelt: set.Misspelt}
+	files := &manifest.Files{Paths: paths, Stdin: stdin, StdinName: j.stdinName, Namespace: j.namespace, Operation: operation, Misspelt: set.Misspelt}
 	facts := manifest.NewFacts(paths, j.facts, stdin, set.FactKinds())
-	r := set.Run(ctx, files, facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
+	facts.Namespace = j.namespace
+	r := set.Run(ctx, both{files.Inspect, facts.Trouble}, facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
 	if !j.quiet {
 		stop := progress(s.err, &r)
 		defer stop()
@@ -90,6 +94,22 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 		return exitCode(code)
 	}
 	return nil
+}
+
+// both inspects one thing after another.
+type both []func(context.Context) iter.Seq2[*engine.Subject, error]
+
+// Inspect is part of engine.Inspector.
+func (b both) Inspect(ctx context.Context) iter.Seq2[*engine.Subject, error] {
+	return func(yield func(*engine.Subject, error) bool) {
+		for _, inspect := range b {
+			for sub, err := range inspect(ctx) {
+				if !yield(sub, err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (j *judging) instant() (time.Time, bool, error) {
@@ -150,6 +170,9 @@ func loadSet(file string) (*engine.Set, error) {
 
 func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {
 	builtin := bundles.Source{FS: policies.FS, Lazy: true}
+	if file == "none" {
+		return nil, []bundles.Source{builtin}, nil
+	}
 	if file == "" {
 		if _, err := os.Stat("proviso.yaml"); errors.Is(err, fs.ErrNotExist) {
 			return nil, []bundles.Source{builtin}, nil
@@ -161,7 +184,7 @@ func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {
 		return nil, nil, err
 	}
 	var sources []bundles.Source
-	for _, b := range p.Bundles {
+	for i, b := range p.Bundles {
 		if b == "builtin" {
 			sources = append(sources, builtin)
 			continue
@@ -169,6 +192,9 @@ func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {
 		dir := b
 		if !filepath.IsAbs(b) {
 			dir = filepath.Join(filepath.Dir(file), b)
+		}
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil, nil, p.Problem(fmt.Sprintf("bundles[%d]", i), fmt.Sprintf("there is no folder %s: want builtin, or a folder relative to the profile", dir))
 		}
 		sources = append(sources, bundles.Source{Name: filepath.ToSlash(dir), FS: os.DirFS(dir)})
 	}
@@ -178,54 +204,48 @@ func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {
 	return p, sources, nil
 }
 
-// open makes the outputs. Files are written beside their names and take them when they are whole.
-func (j *judging) open(stdout io.Writer) (outs []func(engine.Report) error, closeAll func() error, err error) {
+// open makes the outputs. A file is written beside its name and takes it when it is whole, unless something other than a
+// file stands there, a pipe or a device, which is written to as it is.
+func (j *judging) open(stdout io.Writer, inputs []string) (outs []func(engine.Report) error, closeAll func() error, err error) {
 	outputs := j.outputs
 	if len(outputs) == 0 {
 		outputs = []string{"text"}
 	}
-	var files []*os.File
-	discard := func() {
+	var files []*outputFile
+	fail := func(format string, args ...any) ([]func(engine.Report) error, func() error, error) {
 		for _, f := range files {
-			f.Close()
-			os.Remove(f.Name())
+			f.discard()
 		}
+		return nil, nil, fmt.Errorf(format, args...)
 	}
-	var names []string
-	toStdout := 0
+	taken := map[string]bool{}
 	for _, o := range outputs {
 		name, file, toFile := strings.Cut(o, "=")
 		format, ok := report.Lookup(name)
 		if !ok {
-			discard()
-			return nil, nil, fmt.Errorf("-o %s: there is no format %q: want %s", o, name, strings.Join(report.Formats(), ", "))
+			return fail("-o %s: there is no format %q: want %s", o, name, strings.Join(report.Formats(), ", "))
 		}
+		if taken[file] {
+			return fail("-o %s: two formats want the same place: give each its own, as in -o sarif=out.sarif", o)
+		}
+		taken[file] = true
 		options := report.Options{All: j.all, Version: versionText()}
 		w := stdout
 		if toFile {
-			f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+			f, err := createOutput(file, inputs)
 			if err != nil {
-				discard()
-				return nil, nil, fmt.Errorf("-o %s: %w", o, err)
+				return fail("-o %s: %w", o, err)
 			}
-			files, names, w = append(files, f), append(names, file), f
+			files, w = append(files, f), f
 		} else {
-			if toStdout++; toStdout > 1 {
-				discard()
-				return nil, nil, fmt.Errorf("-o %s: standard output takes one format: give the others a file, as in -o sarif=out.sarif", o)
-			}
 			options.Color, options.Width = colors(j.color, stdout)
 		}
 		outs = append(outs, func(r engine.Report) error { return format(w, r, options) })
 	}
 	return outs, func() error {
 		var errs []error
-		for i, f := range files {
-			err := errors.Join(f.Chmod(0o644), f.Close())
-			if err == nil {
-				err = os.Rename(f.Name(), names[i])
-			}
-			errs = append(errs, err)
+		for _, f := range files {
+			errs = append(errs, f.keep())
 		}
 		return errors.Join(errs...)
 	}, nil

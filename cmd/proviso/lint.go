@@ -16,7 +16,7 @@ Lists, or what helm template prints. Facts come from the same files, then from -
 		Example: `  proviso lint deploy/
   helm template ./chart | proviso lint -
   proviso lint deploy/ -o text -o sarif=proviso.sarif -o junit=proviso.xml`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someArgs,
 		RunE: func(c *cobra.Command, args []string) error { return j.judge(c.Context(), s, args, engine.Create) },
 	}
 	j.flags(c)

@@ -58,20 +58,25 @@ that it is encrypted, that nobody can alter it, and that it restores.
 Start with: proviso demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("there is no verb %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:          cobra.ArbitraryArgs,
+		RunE:          noVerb,
+		Version:       versionText(),
 	}
+	root.SetVersionTemplate("proviso {{.Version}}\n")
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.AddCommand(lintCommand(s), scanCommand(s), policyCommand(s), demoCommand(s), versionCommand(s))
 	root.AddCommand(topics()...)
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd(args...)
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.RunE = noVerb
+			c.Args = cobra.ArbitraryArgs
+		}
+	}
 	err := root.ExecuteContext(ctx)
 	var code exitCode
 	switch {
@@ -85,4 +90,53 @@ Start with: proviso demo`,
 	}
 	fmt.Fprintln(s.err)
 	return exitTrouble
+}
+
+// noVerb is what a command does that only holds others: help where nothing is asked, an error where something is that it
+// has not.
+func noVerb(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	c.SuggestionsMinimumDistance = 2
+	hint := ""
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf(" (did you mean %s?)", near[0])
+	}
+	return fmt.Errorf("there is no verb %q%s", strings.TrimPrefix(c.CommandPath()+" ", "proviso ")+args[0], hint)
+}
+
+// helpCommand shows the page of a verb or topic.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [VERB | TOPIC]",
+		Short: "Help about a verb or a topic",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				var names []string
+				for _, sub := range root.Commands() {
+					names = append(names, sub.Name())
+				}
+				return fmt.Errorf("there is no help on %q: want one of %s", strings.Join(args, " "), strings.Join(names, ", "))
+			}
+			return c.Help()
+		},
+	}
+}
+
+func someArgs(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("nothing to judge: name a file or folder, or - for standard input")
+	}
+	return nil
+}
+
+func oneArg(want string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("got %d arguments, want one: %s", len(args), want)
+		}
+		return nil
+	}
 }

@@ -19,7 +19,7 @@ import (
 )
 
 func policyCommand(s streams) *cobra.Command {
-	c := &cobra.Command{Use: "policy", Short: "Show, write and test policies"}
+	c := &cobra.Command{Use: "policy", Short: "Show, write and test policies", RunE: noVerb}
 	var profile string
 	c.PersistentFlags().StringVar(&profile, "profile", "", "profile whose policies and parameters to show (default proviso.yaml if there is one)")
 	c.AddCommand(policyList(s, &profile), policyExplain(s, &profile), policyNew(s), policyTest(s))
@@ -82,7 +82,7 @@ func policyExplain(s streams, profile *string) *cobra.Command {
 		Use:   "explain ID",
 		Short: "Say what a policy wants, why, and how to meet it",
 		Long:  "Say what a policy wants, why, and how to meet it. ID is the policy's id or its number, such as RES-01.",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArg("name a policy by its id or number; proviso policy list shows them"),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			_, cat, err := readCatalogue(*profile)
 			if err != nil {
@@ -115,7 +115,7 @@ func policyNew(s streams) *cobra.Command {
 		Use:     "new DOMAIN/NAME",
 		Short:   "Write the folder of a new policy, with a fixture that fails until the rule is written",
 		Example: "  proviso policy new retention/tapes-kept --language rego --dir ./policies",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg("name the policy, as in retention/tapes-kept"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			files, err := bundles.Skeleton(args[0], language)
 			if err != nil {
@@ -173,7 +173,17 @@ built-in ones are tested.`,
 				}
 				return exitCode(exitTrouble)
 			}
-			fmt.Fprintf(s.out, "%d policies are whole: fixtures, examples, declared reads, controls\n", len(cat.Folders))
+			which, is := "policies", "are"
+			if len(cat.Folders) == 1 {
+				which, is = "policy", "is"
+			}
+			if len(args) == 0 {
+				which = "built-in " + which
+			}
+			fmt.Fprintf(s.out, "%d %s %s whole: fixtures, examples, declared reads, controls\n", len(cat.Folders), which, is)
+			if len(args) == 0 {
+				fmt.Fprintln(s.err, "your own: proviso policy test PATH")
+			}
 			return nil
 		},
 	}

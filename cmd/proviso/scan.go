@@ -20,7 +20,7 @@ func scanCommand(s streams) *cobra.Command {
 are only for updates or deletions do not apply.`,
 		Example: `  kubectl get bsl,schedules -A -o yaml | proviso scan -
   proviso scan ./exported --facts namespaces.json`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			for _, source := range args {
 				if _, err := os.Stat(source); err != nil && scheme.MatchString(source) {

@@ -1,10 +1,22 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"proviso.dev/proviso/engine/host"
+)
 
 // topics are the pages of proviso help that belong to no verb.
 func topics() []*cobra.Command {
+	files := &cobra.Command{Use: "policy-files", Short: "What the files of a policy may say"}
+	files.SetHelpFunc(func(c *cobra.Command, _ []string) { // made when it is asked for
+		fmt.Fprintln(c.OutOrStdout(), policyFiles+functions())
+	})
 	return []*cobra.Command{
+		files,
 		{Use: "exit-codes", Short: "What the exit codes mean", Long: `Exit codes, the same for every verb and format:
 
   0  compliant and complete
@@ -15,7 +27,8 @@ func topics() []*cobra.Command {
   4  verification failed: a signature, a log, a trust root
 
 Where several hold, 4 wins over 1, 1 over 3, and 3 over 2. --fail-on sets which failures are violations;
---allow-unknown takes unknowns out of code 2 whose sole cause is a fact nobody could answer.`},
+--allow-unknown takes unknowns out of code 2 whose sole cause is a fact nobody could answer. Any other unknown
+gives 2 whatever the profile's unknown says: say what is missing, or waive it.`},
 		{Use: "verdicts", Short: "What pass, fail, unknown and notApplicable mean, and what is done about them", Long: `Verdicts say what is true:
 
   pass           the rule ran and found nothing wrong
@@ -39,8 +52,9 @@ wants judged. Its JSON Schema is bundles/schema/profile.json in the source tree.
   unknown: deny                           # about what cannot be told
   parameters: {jurisdictions: [eu]}       # for every policy that has a parameter of that name
   policies:                               # for one policy
-    retention/backup-minimum: {mode: warn, parameters: {serverDefault: 720h}}
-  labels: {jurisdiction: example.com/jurisdiction}   # the labels that classify your objects
+    retention/minimum-by-profile: {mode: warn, parameters: {serverDefault: 720h}}
+    encryption/endpoint-tls: {disabled: true}        # a waiver, which is dated, is nearly always better
+  labels: {jurisdiction: example.com/jurisdiction}   # the labels that classify your objects: proviso help labels
   clusters: [{name: prod, source: prod-context, region: eu-central-1, jurisdiction: eu}]
   regions: [{provider: onprem, region: fra1, country: DE, hosts: [s3.fra1.example.com]}]
   sets: {alps: [AT, CH]}                  # jurisdictions of your own
@@ -52,6 +66,55 @@ wants judged. Its JSON Schema is bundles/schema/profile.json in the source tree.
       reason: array encrypts; migration ends in January
       approver: ciso@example.com
       expires: 2027-01-31                 # through the end of that day, UTC
-      ticket: SEC-204`},
+      ticket: SEC-204
+
+A parameter set here takes the place of its default, whole. --profile none judges without a profile.`},
+		{Use: "labels", Short: "The labels that classify objects", Long: `Labels on namespaces, claims, schedules and backups say what the data is; policies judge by them. proviso.yaml
+renames them under labels:, by the word in the second column.
+
+  proviso.dev/jurisdiction        jurisdiction       where the data of a namespace or claim must stay: eu, us, DE, a set of yours
+  proviso.dev/data-class          dataClass          public, internal, confidential, restricted, personal
+  proviso.dev/retention-profile   retentionProfile   a name of the parameter minByProfile, such as pci-logs or sox-audit
+  proviso.dev/tier                tier               for policies that ask more of some tiers than of others
+  proviso.dev/region              region             the region of a backup location whose provider has no key for it`},
 	}
+}
+
+const policyFiles = `A policy is a folder DOMAIN/NAME. proviso policy new writes one; proviso policy test says what is wrong with it.
+
+policy.yaml
+  title, severity, fix      texts; severity is critical, high, medium or low
+  ref                       a short number people cite, optional
+  match                     rows of {group, kinds, versions, operations}; "" is the core group, "*" any
+  when                      one CEL expression; false is notApplicable, an error is unknown
+  requires, optional        paths the rule reads, with a type: string, int, number, bool, object, array, duration, quantity;
+                            [*] is every element, old. and user. start from the old object and the user
+  facts                     name: {group, kind, namespace, name}; a name with a leading dot is taken from the object. Or by
+                            labels, or all: true. wildcard: true reads Velero's include lists; optional: true gives null
+  params                    a JSON Schema; the defaults of its properties are what ships
+  controls                  {framework, id, relation}; relation is satisfies, supports or evidence-for
+
+policy.cel, one expression that yields a list of {"message", "path"}, or policy.rego:
+
+  package <domain>.<name with _>
+  violations contains {"message": m, "path": p} if { ... }
+
+Both see object, old, operation, user, params, facts and now (under input in Rego). In CEL write object.?spec.?x.orValue(d)
+for what may be absent. good/*.yaml pass; bad/*.yaml fail, and each guilty line ends in  # want "part of the message".
+
+Functions of both languages:
+
+`
+
+// functions lists the host functions, from the functions themselves.
+func functions() string {
+	var b strings.Builder
+	for _, f := range host.Functions(nil) {
+		var args []string
+		for _, a := range f.Args {
+			args = append(args, a.Name)
+		}
+		fmt.Fprintf(&b, "  %s(%s)\n      %s\n", f.Name, strings.Join(args, ", "), f.Doc)
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
