@@ -257,6 +257,9 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 				}
 				return Decision{Reason: reason, Cause: a.cause}
 			}
+			if m := c.misspeltFact(a.value); m != nil {
+				return Decision{Reason: fmt.Sprintf("fact %s (%s): %v", name, q, m), Cause: CauseError}
+			}
 			in.Facts[name] = a.value
 		}
 	}
@@ -284,7 +287,54 @@ func (c *compiled) unread(s *Subject) (why, where string, absent bool) {
 			why, where, absent = w, at, gone
 		}
 	}
+	if m := c.misspeltLabel(s.Object); m != nil {
+		return m.Error(), m.Path, false
+	}
 	return why, where, absent
+}
+
+// labelled are the places of labels that policies judge by: the object's own, and those Velero gives the backups of a
+// schedule.
+var labelled = []Path{{{Key: "metadata"}, {Key: "labels"}}, {{Key: "spec"}, {Key: "template"}, {Key: "metadata"}, {Key: "labels"}}}
+
+// misspeltLabel finds a label that differs only in case from one that decides.
+func (c *compiled) misspeltLabel(object map[string]any) *Misspelling {
+	if len(c.labels) == 0 {
+		return nil
+	}
+	for _, at := range labelled {
+		var v any = object
+		for _, step := range at {
+			m, _ := v.(map[string]any)
+			v = m[step.Key]
+		}
+		for key := range asMap(v) {
+			for _, want := range c.labels {
+				if key != want && strings.EqualFold(key, want) {
+					return &Misspelling{append(slices.Clone(at), Step{Key: key}).String(), append(slices.Clone(at), Step{Key: want}).String()}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// misspeltFact is misspeltLabel for an object or a list of objects.
+func (c *compiled) misspeltFact(v any) *Misspelling {
+	if list, ok := v.([]any); ok {
+		for _, e := range list {
+			if m := c.misspeltLabel(asMap(e)); m != nil {
+				return m
+			}
+		}
+		return nil
+	}
+	return c.misspeltLabel(asMap(v))
+}
+
+func asMap(v any) map[string]any {
+	m, _ := v.(map[string]any)
+	return m
 }
 
 // failed is the decision about a rule that could not tell.

@@ -169,6 +169,26 @@ func TestAnErrorIsPlacedByWhatItSpeaksOf(t *testing.T) {
 	}
 }
 
+// A label that decides is not read where another one differs from it only in case: on the subject, its template, a fact.
+func TestMisspeltLabels(t *testing.T) {
+	sub := schedule(map[string]any{"template": map[string]any{"metadata": map[string]any{"labels": map[string]any{"Example.com/Class": "x"}}}})
+	p := engine.Policy{Params: map[string]any{"classLabel": "example.com/class"}}
+	if d := judge(t, p, sub, nil); d.Verdict != engine.Unknown || d.Path != `spec.template.metadata.labels["Example.com/Class"]` {
+		t.Errorf("template: got %v, %q at %q", d.Verdict, d.Reason, d.Path)
+	}
+	sub = schedule(nil)
+	if d := judge(t, p, sub, nil); d.Verdict != engine.Pass {
+		t.Errorf("no such label: got %v, %q", d.Verdict, d.Reason)
+	}
+	p.Facts = map[string]engine.FactQuery{"ns": {Kind: "Namespace", All: true}}
+	d := judge(t, p, sub, factFunc(func(engine.FactQuery) (any, engine.FactState, error) {
+		return []any{map[string]any{"metadata": map[string]any{"labels": map[string]any{"EXAMPLE.com/class": "x"}}}}, engine.FactFound, nil
+	}))
+	if d.Verdict != engine.Unknown || d.Cause != engine.CauseError || !strings.Contains(d.Reason, "differs only in case") {
+		t.Errorf("fact: got %v, %q", d.Verdict, d.Reason)
+	}
+}
+
 func TestReasonsTellNoSecret(t *testing.T) {
 	sub := engine.Subject{APIVersion: "v1", Kind: "Secret", Object: map[string]any{"data": map[string]any{"password": "aHVudGVyMg=="}}}
 	d := judge(t, engine.Policy{Match: engine.Match{{Kinds: []string{"Secret"}}}, Requires: map[string]engine.Type{"data.password": engine.Int}}, sub, nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,7 +22,9 @@ type Policy struct {
 	// user. A required one that is missing or empty, and any that is mistyped, is unknown before the rule runs.
 	Requires, Optional map[string]Type
 	// Facts are what the rule must know around the subject, by the name it reads them under.
-	Facts  map[string]FactQuery
+	Facts map[string]FactQuery
+	// Params are the rule's parameters. One whose name ends in Label names a label that decides: where the subject or a fact
+	// has a label that differs from it only in case, nothing can be told.
 	Params map[string]any
 	// Fix is what a person does about a failure.
 	Fix    string
@@ -96,6 +99,7 @@ type compiled struct {
 	*Policy
 	declared  []declaration
 	facts     []string // names, sorted
+	labels    []string // the labels that decide
 	needsOld  bool
 	needsUser bool
 	overruns  *overruns
@@ -137,6 +141,12 @@ func compile(p *Policy) (*compiled, error) {
 		c.facts = append(c.facts, name)
 	}
 	slices.Sort(c.facts)
+	for name, value := range p.Params {
+		if label, ok := value.(string); ok && label != "" && strings.HasSuffix(name, "Label") {
+			c.labels = append(c.labels, label)
+		}
+	}
+	slices.Sort(c.labels)
 	return c, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,7 @@ type failing struct {
 	set    *engine.Set
 	facts  engine.FactSource
 	object map[string]any
+	others []map[string]any // the other objects of the fixture, which answer its facts
 	name   string
 }
 
@@ -52,13 +54,22 @@ func failingSubjects(t testing.TB) []failing {
 			}
 			facts := manifest.NewFacts([]string{"-"}, []string{"-"}, raw, set.FactKinds())
 			in := &manifest.Files{Paths: []string{"-"}, Stdin: raw, Operation: engine.Create}
+			var objects []map[string]any
+			for sub, err := range in.Inspect(context.Background()) {
+				if err == nil {
+					objects = append(objects, sub.Object)
+				}
+			}
 			for sub, err := range in.Inspect(context.Background()) {
 				if err != nil {
 					continue
 				}
+				others := slices.DeleteFunc(slices.Clone(objects), func(o map[string]any) bool {
+					return o["kind"] == sub.Kind && reflect.DeepEqual(o["metadata"], sub.Object["metadata"])
+				})
 				for _, d := range set.Judge(context.Background(), *sub, facts, fixed) {
 					if d.Verdict == engine.Fail {
-						all = append(all, failing{f, set, facts, sub.Object, fmt.Sprintf("%s: %s", file, sub)})
+						all = append(all, failing{f, set, facts, sub.Object, others, fmt.Sprintf("%s: %s", file, sub)})
 					}
 				}
 			}
@@ -214,6 +225,44 @@ func TestNoRepresentationPasses(t *testing.T) {
 	t.Logf("%d mutants", n)
 }
 
+// The same of what a rule must know around the subject: from a failing subject, no change of how its facts are written
+// leads to a pass.
+func TestNoRepresentationOfAFactPasses(t *testing.T) {
+	n := 0
+	for _, f := range failingSubjects(t) {
+		if len(f.policy.Facts) == 0 {
+			continue
+		}
+		for i, other := range f.others {
+			for what, mutant := range mutants(other) {
+				if !meaningful(f, what) || !strings.Contains(what, "metadata") || strings.Contains(what, "metadata.name") {
+					continue // labels decide; what else a fact says is not declared by type
+				}
+				n++
+				var text strings.Builder
+				for j, o := range f.others {
+					if j == i {
+						text.Write(mustJSON(mutant))
+					} else {
+						text.Write(mustJSON(o))
+					}
+					text.WriteString("\n---\n")
+				}
+				text.Write(mustJSON(f.object))
+				changed := f
+				changed.facts = manifest.NewFacts([]string{"-"}, []string{"-"}, []byte(text.String()), f.set.FactKinds())
+				if got := changed.passes(string(mustJSON(f.object))); got != "" {
+					t.Errorf("%s passes after %s of the fact %v %v", f.name, what, other["kind"], other["metadata"])
+				}
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("no fact was changed")
+	}
+	t.Logf("%d mutants", n)
+}
+
 // Several changes at once, chosen at random.
 func TestNoRepresentationPassesInCombination(t *testing.T) {
 	all := failingSubjects(t)
@@ -238,9 +287,13 @@ func TestNoRepresentationPassesInCombination(t *testing.T) {
 }
 
 // meaningful leaves out changes that do change what is said, and not only how: labels and annotations are the user's own
-// keys, so another case is another label.
+// keys, so another case is another label, but for the labels that classify.
 func meaningful(f failing, what string) bool {
-	return !strings.Contains(what, "metadata.labels") && !strings.Contains(what, "metadata.annotations")
+	if strings.HasPrefix(what, "type of ") {
+		return true
+	}
+	own := strings.Contains(what, "metadata.labels[") || strings.Contains(what, "metadata.labels.") || strings.Contains(what, "metadata.annotations")
+	return !own || strings.HasPrefix(what, "case of ") && strings.Contains(what, "proviso.dev/")
 }
 
 func mustJSON(v any) []byte {

@@ -57,6 +57,15 @@ var awsRegions = map[string][]struct{ name, country, zones string }{
 	"aws-eusc":   {{"eusc-de-east-1", "DE", ""}},
 }
 
+// awsLastZone is the letter of a region's last availability zone, and so the highest number of its zone ids, where it was known on
+// 2026-08-07. It is a bound: letters before it may be missing. Every other region has no letter after f, which no region has passed.
+var awsLastZone = map[string]byte{
+	"us-east-2": 'c', "us-west-1": 'c', "us-west-2": 'd', "ca-central-1": 'd', "sa-east-1": 'c',
+	"eu-central-1": 'c', "eu-north-1": 'c', "eu-west-1": 'c', "eu-west-2": 'c', "eu-west-3": 'c',
+	"ap-northeast-1": 'd', "ap-northeast-2": 'd', "ap-northeast-3": 'c', "ap-south-1": 'c', "ap-southeast-1": 'c', "ap-southeast-2": 'c',
+	"cn-north-1": 'd', "cn-northwest-1": 'c', "us-gov-east-1": 'c', "us-gov-west-1": 'c',
+}
+
 // awsCities maps the location codes of Local and Wavelength Zones to countries. Such a zone may lie in another country
 // than the region it belongs to, which keeps its snapshots: data there lies in both. The codes are airport or city codes;
 // the list was written down from knowledge of the service and only sampled against its documentation.

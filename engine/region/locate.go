@@ -217,7 +217,7 @@ func (t *Table) awsZone(labels []string) (Place, bool) {
 		p, rest := t.regions[aws][region], labels[1:]
 		switch {
 		case len(rest) == 1 && numbered(rest[0], "az"):
-			return p, true
+			return p, len(rest[0]) == 3 && hasZone(region, rest[0][2]-'1'+'a')
 		case len(rest) == 2 && len(rest[0]) == 4 && digits(rest[0][3:]) && numbered(rest[1], "az"):
 			return p.withCity(rest[0][:3])
 		case len(rest) == 3 && numbered(rest[0], "wl") && numbered(rest[2], "wlz"):
@@ -231,10 +231,9 @@ func (t *Table) awsZone(labels []string) (Place, bool) {
 		}
 		name := strings.Join(labels[:n], "-")
 		if len(labels) == n {
-			if end := len(name) - 1; name[end:] >= "a" && name[end:] <= "z" {
-				if p, ok := t.regions[aws][name[:end]]; ok && !p.Custom {
-					return p, true
-				}
+			end := len(name) - 1
+			if p, ok := t.regions[aws][name[:end]]; ok && !p.Custom && hasZone(name[:end], name[end]) {
+				return p, true
 			}
 			continue
 		}
@@ -244,13 +243,22 @@ func (t *Table) awsZone(labels []string) (Place, bool) {
 		}
 		rest := labels[n:]
 		switch {
-		case len(rest) == 2 && len(rest[1]) >= 1 && digits(rest[1][:1]) && (len(rest[1]) == 1 || len(rest[1]) == 2 && rest[1][1:] >= "a" && rest[1][1:] <= "z"):
+		case len(rest) == 2 && len(rest[1]) >= 1 && digits(rest[1][:1]) && (len(rest[1]) == 1 || len(rest[1]) == 2 && hasZone(name, rest[1][1])):
 			return p.withCity(rest[0])
 		case len(rest) == 4 && numbered(rest[0], "wl") && rest[2] == "wlz" && digits(rest[3]):
 			return p.withCity(rest[1])
 		}
 	}
 	return Place{}, false
+}
+
+// hasZone says whether a region may have a zone of this letter.
+func hasZone(region string, letter byte) bool {
+	last, ok := awsLastZone[region]
+	if !ok {
+		last = 'f'
+	}
+	return letter >= 'a' && letter <= last
 }
 
 // withCity adds the country of a Local or Wavelength Zone to that of its region.

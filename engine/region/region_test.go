@@ -31,6 +31,7 @@ func TestLocate(t *testing.T) {
 		{"", "eu-central-1", "aws eu-central-1 DE"},
 		{"velero.io/aws", "EU-Central-1", "aws eu-central-1 DE"},
 		{"ebs.csi.aws.com", "eu-central-1a", "aws eu-central-1 DE"},
+		{"aws", "us-east-1f", "aws us-east-1 US"}, {"aws", "ap-northeast-1d", "aws ap-northeast-1 JP"}, {"aws", "apne1-az4", "aws ap-northeast-1 JP"},
 		{"aws", "eu-west-2", "aws eu-west-2 GB"},
 		{"aws", "eu-central-2", "aws eu-central-2 CH"},
 		{"aws", "eu-north-1", "aws eu-north-1 SE"},
@@ -92,6 +93,10 @@ func TestLocateErrors(t *testing.T) {
 		{"aws", "eu-central-1-xyz-1a", "not a region"}, // a city nobody told us of
 		{"aws", "eu-central-11", "not a region"},
 		{"aws", "eu-central-1aa", "not a region"},
+		{"aws", "eu-central-1d", "not a region"}, // no zone of it
+		{"aws", "us-east-1g", "not a region"}, {"aws", "af-south-1x", "not a region"},
+		{"aws", "euc1-az4", "not a region"}, {"aws", "euc1-az0", "not a region"}, {"aws", "use1-az10", "not a region"},
+		{"aws", "us-west-2-lax-1z", "not a region"},
 		{"aws", "euc1-az", "not a region"},
 		{"aws", " eu-central-1", "not a region"},
 		{"aws", "eu-central-1\n", "not plain ASCII"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"proviso.dev/proviso/engine"
 )
@@ -45,6 +46,9 @@ func Text(w io.Writer, r engine.Report, o Options) error {
 	trailer := r.Trailer()
 	t.unread(&missed, o)
 	t.trailer(trailer, files.n, o)
+	if r.Simulated {
+		t.line("judged as if it were %s", r.At.UTC().Format(time.RFC3339))
+	}
 	return t.w.Flush()
 }
 
