@@ -77,8 +77,7 @@ func (r *reader) place(e ast.Expr, s scope) (string, bool) {
 					return p + "[*]", true
 				}
 			}
-			r.visit(args[1], s)
-			r.record(e, p, false)
+			// A key that is made when the rule runs: visit sees that the whole is read.
 			return "", false
 		case "value", "orValue", "or", "optional.of", "optional.ofNonZeroValue":
 			if call.IsMemberFunction() {
@@ -104,13 +103,9 @@ func join(place, name string) string {
 }
 
 func (r *reader) visit(e ast.Expr, s scope) {
-	before := len(r.reads)
 	if p, ok := r.place(e, s); ok {
 		r.record(e, p, e.Kind() == ast.SelectKind && e.AsSelect().IsTestOnly())
 		return
-	}
-	if len(r.reads) > before {
-		return // place saw a step it could not follow, and recorded it
 	}
 	switch e.Kind() {
 	case ast.SelectKind:
