@@ -322,3 +322,21 @@ func TestSkeletonIsWholeButForItsRule(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a profile holds, it is read or refused, and what is refused has a place.
+func FuzzProfile(f *testing.F) {
+	for _, text := range []string{"", "mode: warn", "parameters: {minimum: 48h}", "waivers: [{id: a, expires: 2030-01-01}]", "regions: [{provider: a, region: b, country: DE}]",
+		"clusters: [{name: a, region: eu-west-1}]", "sets: {alps: [AT, CH]}", "policies: {retention/kept: {parameters: {minimum: 1}}}", "labels: {class: x}", "bundles: [builtin]"} {
+		f.Add("apiVersion: proviso.dev/v1alpha1\nkind: Profile\n" + text)
+	}
+	source := bundles.Source{FS: whole()}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := bundles.ParseProfile("proviso.yaml", []byte(text))
+		if err == nil {
+			_, err = bundles.Load(p, bundles.Defaults{}, source)
+		}
+		if err != nil && !strings.Contains(err.Error(), "proviso.yaml") && !strings.Contains(err.Error(), "waiver") {
+			t.Errorf("%q: no place: %v", text, err)
+		}
+	})
+}

@@ -70,7 +70,13 @@ func (c *Compiler) Condition(file string, source []byte) (engine.Condition, []en
 	}, reads(ast), nil
 }
 
-func (c *Compiler) compile(file string, source []byte) (*cel.Ast, cel.Program, error) {
+func (c *Compiler) compile(file string, source []byte) (_ *cel.Ast, _ cel.Program, err error) {
+	defer func() {
+		// cel-go evaluates constants while it plans, and panics where a map's key cannot be one.
+		if r := recover(); r != nil {
+			err = &engine.CompileError{File: file, Line: 1, Column: 1, Message: fmt.Sprintf("the expression cannot be compiled: %v", r), Source: engine.SourceLine(source, 1)}
+		}
+	}()
 	c.once.Do(func() { c.env, c.err = environment(c.Functions) })
 	if c.err != nil {
 		return nil, nil, fmt.Errorf("set up CEL: %w", c.err)
@@ -103,7 +109,12 @@ func (r *Rule) Reads() []engine.Read { return r.reads }
 func (r *Rule) Lint() []engine.Problem { return nil }
 
 // Eval evaluates the rule. It obeys the context, and the API server's cost limit for one expression.
-func (r *Rule) Eval(ctx context.Context, in engine.Input) ([]engine.Violation, error) {
+func (r *Rule) Eval(ctx context.Context, in engine.Input) (_ []engine.Violation, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("evaluating panicked: %v", r)
+		}
+	}()
 	out, _, err := r.program.ContextEval(ctx, document(in))
 	if err != nil {
 		return nil, tell(ctx, err)

@@ -230,3 +230,25 @@ func BenchmarkEval(b *testing.B) {
 		}
 	}
 }
+
+// Whatever the source, compiling and evaluating it ends, and does not panic.
+func FuzzCompile(f *testing.F) {
+	for _, s := range []string{`[]`, `object.spec.l.map(x, {"message": x.n})`, `[{"message": "m", "path": "p"}]`, `object[?"a"].orValue([])`, `{"a": [1, 2u, 3.0, b"x"]}.a`} {
+		f.Add(s)
+	}
+	c := &cel.Compiler{Functions: host.Functions(nil)}
+	in := engine.Input{Subject: &engine.Subject{Object: map[string]any{"spec": map[string]any{"l": []any{map[string]any{"n": "x"}}}}}}
+	f.Fuzz(func(t *testing.T, source string) {
+		rule, err := c.Compile("policy.cel", []byte(source))
+		if err != nil {
+			return
+		}
+		rule.Reads()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		vs, err := rule.Eval(ctx, in)
+		if err == nil && len(vs) == 0 && !strings.Contains(source, "[") && !strings.Contains(source, "object") {
+			t.Errorf("%q answers with an empty list", source)
+		}
+	})
+}

@@ -57,8 +57,8 @@ var awsRegions = map[string][]struct{ name, country, zones string }{
 	"aws-eusc":   {{"eusc-de-east-1", "DE", ""}},
 }
 
-// awsLastZone is the letter of a region's last availability zone, and so the highest number of its zone ids, where it was known on
-// 2026-08-07. It is a bound: letters before it may be missing. Every other region has no letter after f, which no region has passed.
+// awsLastZone is the letter of a region's last availability zone, and so the highest number of its zone ids. It was written down
+// from knowledge of the service and is a bound only: letters before it may be missing. Every other region is taken to end at f.
 var awsLastZone = map[string]byte{
 	"us-east-2": 'c', "us-west-1": 'c', "us-west-2": 'd', "ca-central-1": 'd', "sa-east-1": 'c',
 	"eu-central-1": 'c', "eu-north-1": 'c', "eu-west-1": 'c', "eu-west-2": 'c', "eu-west-3": 'c',

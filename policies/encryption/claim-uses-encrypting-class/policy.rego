@@ -5,11 +5,46 @@ import rego.v1
 # The claim's own class and its namespace's both count: no label takes another one back.
 protected contains class if {
 	some owner in [input.object, input.facts.namespace]
-	class := owner.metadata.labels[input.params.dataClassLabel]
-	class in input.params.classes
+	label := owner.metadata.labels[input.params.dataClassLabel]
+	is_string(label)
+	class := lower(label)
+	class in {lower(name) | some name in input.params.classes}
 }
 
-violations contains {"message": m, "path": "spec.storageClassName"} if {
+# A label that cannot be read is not one that is absent, and a class nobody knows may be a protected one.
+violations contains {"message": verdict.unknown(reason), "path": ""} if {
+	count(unencrypted) == 0
+	some reason in unread
+}
+
+unread contains "metadata.labels of the claim or its namespace is no map" if {
+	some owner in [input.object, input.facts.namespace]
+	not type_name(owner.metadata.labels) in {"object", "null"}
+}
+
+unread contains reason if {
+	some owner in [input.object, input.facts.namespace]
+	is_object(owner.metadata.labels)
+	some key, value in owner.metadata.labels
+	reason := misread(key, value)
+}
+
+misread(key, value) := sprintf("label %s differs only in case from %s", [key, input.params.dataClassLabel]) if {
+	key != input.params.dataClassLabel
+	lower(key) == lower(input.params.dataClassLabel)
+} else := sprintf("label %s is not text", [key]) if {
+	key == input.params.dataClassLabel
+	not is_string(value)
+} else := sprintf("data-class %q is not one of %s", [value, concat(", ", classes)]) if {
+	key == input.params.dataClassLabel
+	not lower(value) in classes
+}
+
+classes := {lower(class) | some class in array.concat(input.params.knownClasses, input.params.classes)}
+
+violations contains v if some v in unencrypted
+
+unencrypted contains {"message": m, "path": "spec.storageClassName"} if {
 	some class in protected
 	not provisioner in input.params.encryptedBelow
 	not encrypts
@@ -82,5 +117,8 @@ encrypts if {
 
 encrypts if {
 	provisioner == "zfs.csi.openebs.io"
-	every key in ["encryption", "keyformat", "keylocation"] { not object.get(parameters, key, "") in {"", "off"} }
+	every key in ["encryption", "keyformat", "keylocation"] {
+		is_string(parameters[key])
+		not parameters[key] in {"", "off"}
+	}
 }

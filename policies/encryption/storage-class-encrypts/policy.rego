@@ -36,15 +36,37 @@ ceph if regex.match(`^([a-z0-9-]+\.)?(rbd|cephfs)\.csi\.ceph\.com$`, input.objec
 
 parameters := object.get(input.object, "parameters", {})
 
-faults contains {"path": "provisioner", "message": sprintf("%s stores data as they are", [input.object.provisioner])} if {
+faults contains {"path": "provisioner", "message": sprintf("%s stores data as they are and no parameter makes it encrypt (where the disks below are encrypted, name it in the parameter encryptedBelow, with evidence)", [input.object.provisioner])} if {
 	input.object.provisioner in never
 }
 
 # EBS reads the names of parameters in any case, and takes only the text true. A name that is there twice counts twice.
-faults contains {"path": sprintf("parameters.%s", [key]), "message": sprintf("the class has EBS make volumes with %s %v", [key, value])} if {
+faults contains {"path": sprintf("parameters.%s", [key]), "message": sprintf("the class has EBS make volumes with %s %s", [key, value])} if {
 	input.object.provisioner in {"ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.io/aws-ebs"}
 	some key, value in parameters
 	lower(key) == "encrypted"
+	is_string(value)
+	value != "true"
+}
+
+# YAML without quotes makes true a boolean, which is not the text that drivers and the API server want.
+violations contains {"message": sprintf("parameters.%s holds %v without quotes, want the text %s", [key, value, texts[lower(key)]]), "path": sprintf("parameters.%s", [key])} if {
+	not input.object.provisioner in input.params.encryptedBelow
+	input.object.provisioner in by_parameter
+	some key, value in parameters
+	not is_string(value)
+}
+
+violations contains {"message": sprintf("parameters.encrypted holds %v without quotes, want the text \"true\"", [parameters.encrypted]), "path": "parameters.encrypted"} if {
+	not input.object.provisioner in input.params.encryptedBelow
+	ceph
+	not is_string(parameters.encrypted)
+}
+
+texts := {"encrypted": `"true"`, "secure": `"true"`, "encryption": `of a cipher or "on"`, "keyformat": "of a format", "keylocation": "of a place"}
+
+asks_not(value) if {
+	is_string(value)
 	value != "true"
 }
 
@@ -55,20 +77,20 @@ faults contains {"path": "parameters.encrypted", "message": "the class does not 
 
 faults contains {"path": "parameters.secure", "message": "the class does not ask Portworx to encrypt"} if {
 	input.object.provisioner in {"pxd.portworx.com", "kubernetes.io/portworx-volume"}
-	object.get(parameters, "secure", "") != "true"
+	asks_not(object.get(parameters, "secure", ""))
 }
 
 faults contains {"path": "parameters.encrypted", "message": "the class does not ask Ceph to encrypt"} if {
 	ceph
-	object.get(parameters, "encrypted", "") != "true"
+	asks_not(object.get(parameters, "encrypted", ""))
 }
 
 faults contains {"path": "parameters.encrypted", "message": "the class does not ask Longhorn to encrypt"} if {
 	input.object.provisioner == "driver.longhorn.io"
-	object.get(parameters, "encrypted", "") != "true"
+	asks_not(object.get(parameters, "encrypted", ""))
 }
 
-faults contains {"path": "parameters", "message": "the class names no secret with Longhorn's key"} if {
+faults contains {"path": "parameters", "message": "the class names no secret with Longhorn's key (neither csi.storage.k8s.io/node-stage-secret-name nor csi.storage.k8s.io/node-publish-secret-name)"} if {
 	input.object.provisioner == "driver.longhorn.io"
 	object.get(parameters, "csi.storage.k8s.io/node-stage-secret-name", "") == ""
 	object.get(parameters, "csi.storage.k8s.io/node-publish-secret-name", "") == ""

@@ -2,16 +2,55 @@ package residency.volume_in_jurisdiction
 
 import rego.v1
 
-# The claim's label goes before the namespace's. Without either the organisation's own jurisdictions hold.
-wanted := [label] if {
-	label := input.facts.claim.metadata.labels[input.params.jurisdictionLabel]
-} else := [label] if {
-	label := input.facts.namespace.metadata.labels[input.params.jurisdictionLabel]
-} else := input.params.jurisdictions if {
-	input.facts.namespace != null
+# The namespace's jurisdiction holds, or the organisation's own where it names none. A claim's label narrows that and takes
+# nothing back.
+wanted contains [label] if {
+	some owner in [input.facts.claim, input.facts.namespace]
+	label := owner.metadata.labels[input.params.jurisdictionLabel]
+	names(label)
 }
 
-violations contains {"message": verdict.unknown("neither the claim nor its namespace is there, so the jurisdiction is not known"), "path": ""} if not wanted
+wanted contains input.params.jurisdictions if {
+	input.facts.namespace != null
+	not input.params.jurisdictionLabel in {key | some key, _ in input.facts.namespace.metadata.labels}
+}
+
+# What keeps the jurisdiction from being known. A volume outside one that is known fails all the same.
+violations contains {"message": verdict.unknown(reason), "path": ""} if {
+	count(outside) == 0
+	some reason in unread
+}
+
+unread contains sprintf("the %s is not there, so the jurisdiction is not known", [what]) if {
+	some what, owner in {"claim": input.facts.claim, "namespace": input.facts.namespace}
+	owner == null
+}
+
+unread contains "metadata.labels of the claim or the namespace is no map" if {
+	some owner in [input.facts.claim, input.facts.namespace]
+	owner.metadata.labels != null
+	not is_object(owner.metadata.labels)
+}
+
+unread contains m if {
+	some owner in [input.facts.claim, input.facts.namespace]
+	is_object(owner.metadata.labels)
+	some key, value in owner.metadata.labels
+	m := misread(key, value)
+}
+
+misread(key, value) := sprintf("label %s differs only in case from %s", [key, input.params.jurisdictionLabel]) if {
+	key != input.params.jurisdictionLabel
+	lower(key) == lower(input.params.jurisdictionLabel)
+} else := sprintf("label %s is not text, or blank, and names no jurisdiction", [key]) if {
+	key == input.params.jurisdictionLabel
+	not names(value)
+}
+
+names(value) if {
+	is_string(value)
+	trim_space(value) != ""
+}
 
 # A term is a place as far as it names one: an In over zones or regions. Terms are alternatives, the expressions of a term
 # hold together, so one expression inside the jurisdiction is enough for its term.
@@ -35,17 +74,19 @@ driver := object.get(
 	object.get(input.object, ["spec", "csi", "driver"], ""), "",
 )
 
-inside contains place.term if {
+inside contains sprintf("%d in %s", [place.term, concat(", ", want)]) if {
 	some place in stated
-	every value in place.values { region.within(place.provider, value, wanted) }
+	some want in wanted
+	every value in place.values { region.within(place.provider, value, want) }
 }
 
 outside contains {"message": m, "path": sprintf("%s.values[%d]", [place.path, k])} if {
 	some place in stated
-	not place.term in inside
+	some want in wanted
+	not sprintf("%d in %s", [place.term, concat(", ", want)]) in inside
 	some k, value in place.values
-	not region.within(place.provider, value, wanted)
-	m := sprintf("the volume of %s/%s lies in %s, want %s", [input.object.spec.claimRef.namespace, input.object.spec.claimRef.name, value, concat(", ", wanted)])
+	not region.within(place.provider, value, want)
+	m := sprintf("the volume of %s/%s lies in %s, want %s", [input.object.spec.claimRef.namespace, input.object.spec.claimRef.name, value, concat(", ", want)])
 }
 
 violations contains v if some v in outside

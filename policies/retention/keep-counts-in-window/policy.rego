@@ -13,26 +13,59 @@ violations contains {"message": verdict.unknown(sprintf("there is no retention p
 
 minimum := input.params.minByProfile[profile]
 
-maximum := input.params.maxByClass[input.object.metadata.labels[input.params.dataClassLabel]]
+maximum := most if {
+	some class, most in input.params.maxByClass
+	lower(class) == lower(input.object.metadata.labels[input.params.dataClassLabel])
+}
+
+# A label that cannot be read is not one that is absent, and a class nobody knows may be one with a maximum misspelt.
+violations contains {"message": verdict.unknown(sprintf("label %s differs only in case from %s", [key, want])), "path": ""} if {
+	some want in [input.params.dataClassLabel, input.params.retentionProfileLabel]
+	some key, _ in input.object.metadata.labels
+	key != want
+	lower(key) == lower(want)
+}
+
+violations contains {"message": verdict.unknown(sprintf("label %s is not text", [key])), "path": ""} if {
+	some key, value in input.object.metadata.labels
+	key in [input.params.dataClassLabel, input.params.retentionProfileLabel]
+	not is_string(value)
+}
+
+violations contains {"message": verdict.unknown(sprintf("data-class %q is not one of %s", [class, concat(", ", known)])), "path": ""} if {
+	class := input.object.metadata.labels[input.params.dataClassLabel]
+	is_string(class)
+	not lower(class) in known
+}
+
+known := {lower(class) | some class in input.params.knownClasses} | {lower(class) | some class, _ in input.params.maxByClass}
 
 # A backup stays as long as any window holds it, and no longer than the cap.
 violations contains {"message": m, "path": path} if {
 	count(windows) > 0
 	every w in windows { not retention.covers(w.min, minimum) }
-	m := sprintf("backups are kept %s, want at least %s for the profile %s", [concat(" or ", {retention.text(w.min) | some w in windows}), retention.text(minimum), profile])
+	m := sprintf("backups are kept %s, want at least %s for the profile %s", [concat(" or ", {said(w.min) | some w in windows}), retention.text(minimum), profile])
 }
 
 violations contains {"message": m, "path": path} if {
 	some w in windows
 	retention.exceeds(w.max, maximum)
 	not capped
-	m := sprintf("backups are kept up to %s, want at most %s", [retention.text(w.max), retention.text(maximum)])
+	m := sprintf("backups are kept up to %s, want at most %s", [said(w.max), retention.text(maximum)])
 }
 
 violations contains {"message": m, "path": path} if {
 	count(windows) == 0
 	not cap
 	m := sprintf("backups are never pruned, want them kept at most %s", [retention.text(maximum)])
+}
+
+# K8up prunes by the prune's own schedule and never without one.
+violations contains {"message": m, "path": "spec.prune.schedule"} if {
+	input.object.kind == "Schedule"
+	count(windows) > 0
+	object.get(input.object, ["spec", "prune", "schedule"], null) in {"", null}
+	m := sprintf("the prune has no schedule, so backups are never pruned, want them kept at most %s", [retention.text(maximum)])
 }
 
 violations contains {"message": m, "path": sprintf("spec.prune.retention.keepTags[%d]", [i])} if {
@@ -42,16 +75,24 @@ violations contains {"message": m, "path": sprintf("spec.prune.retention.keepTag
 
 violations contains {"message": m, "path": "spec.maxRetentionPeriod"} if {
 	not retention.covers(cap, minimum)
-	m := sprintf("backups are kept %s at most, want at least %s for the profile %s", [retention.text(cap), retention.text(minimum), profile])
+	m := sprintf("backups are kept %s at most, want at least %s for the profile %s", [said(cap), retention.text(minimum), profile])
 }
 
 violations contains {"message": m, "path": "spec.maxRetentionPeriod"} if {
 	count(windows) == 0
 	retention.exceeds(cap, maximum)
-	m := sprintf("backups are kept up to %s, want at most %s", [retention.text(cap), retention.text(maximum)])
+	m := sprintf("backups are kept up to %s, want at most %s", [said(cap), retention.text(maximum)])
 }
 
 capped if not retention.exceeds(cap, maximum)
+
+# Hours that are no whole days are said in days as well.
+said(kept) := sprintf("%s (%s)", [retention.text(kept), retention.text(sprintf("%dd%dh%s", [floor(hours / 24), hours % 24, parts[2]]))]) if {
+	parts := regex.find_all_string_submatch_n(`^([0-9]+)h(.*)$`, kept, 1)[0]
+	hours := to_number(parts[1])
+	hours >= 48
+	[hours % 24, parts[2]] != [0, ""]
+} else := retention.text(kept)
 
 # Each tool: where its counts stand, the counts, and the schedule that makes the backups.
 path := "spec.prune.retention" if input.object.kind == "Schedule"
@@ -138,6 +179,14 @@ cron := pace if {
 cron := "" if {
 	input.object.kind == "Policy"
 	input.object.spec.frequency == "@onDemand"
+}
+
+# What an export keeps is another figure, which is not judged.
+violations contains {"message": verdict.unknown(sprintf("actions[%d] exports with a retention of its own, which is not judged here", [i])), "path": ""} if {
+	some i, action in input.object.spec.actions
+	action.action == "export"
+	some own in [object.get(action, ["retention"], null), object.get(action, ["exportParameters", "retention"], null)]
+	own != null
 }
 
 violations contains {"message": verdict.unknown("the policy takes its retention from a preset, which this object does not show"), "path": ""} if input.object.spec.presetRef.name
