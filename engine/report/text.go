@@ -13,8 +13,9 @@ import (
 // defaultWidth is how many columns a screen has where nobody says otherwise.
 const (
 	defaultWidth = 100
-	// maxNamedFiles is how many files without a policy are named where not all is asked for.
+	// How many files and kinds without a policy are named where not all is asked for.
 	maxNamedFiles = 5
+	maxNamedKinds = 10
 )
 
 // Text writes for people: each finding with the source lines it is about, what to do and why it is asked; then what was
@@ -194,7 +195,11 @@ func (t *page) trailer(r engine.Trailer, files int, o Options) {
 	t.begin(block)
 	t.line("%s", painted{bold, summary(r, files)})
 	if n := r.Summary.Subjects - r.Summary.Matched; n > 0 {
-		t.line("no policy speaks of %s: %s", plural(n, "subject", "subjects"), unspoken(r.Coverage.KindsWithoutPolicy))
+		most := maxNamedKinds
+		if o.All {
+			most = len(r.Coverage.KindsWithoutPolicy)
+		}
+		t.line("no policy speaks of %s: %s", plural(n, "subject", "subjects"), unspoken(r.Coverage.KindsWithoutPolicy, most))
 	}
 	if n := r.Coverage.FilesWithoutPolicy; n > 0 {
 		first := r.Coverage.FirstFiles

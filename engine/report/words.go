@@ -131,10 +131,13 @@ func fix(d *engine.Decision) string {
 	return d.Policy.Fix
 }
 
-// unspoken names the kinds that no policy names: "VolumeSnapshotLocation (2), Service".
-func unspoken(kinds []engine.KindCount) string {
+// unspoken names the kinds that no policy names, the first of them: "VolumeSnapshotLocation (2), Service".
+func unspoken(kinds []engine.KindCount, most int) string {
 	var names []string
-	for _, k := range kinds {
+	for i, k := range kinds {
+		if i == most {
+			return strings.Join(names, ", ") + fmt.Sprintf(" and %d more kinds", len(kinds)-most)
+		}
 		name := k.Kind
 		if k.Count > 1 {
 			name += fmt.Sprintf(" (%d)", k.Count)
