@@ -66,15 +66,7 @@ func annotateDecision(w io.Writer, s *engine.Subject, d *engine.Decision) {
 	}
 	for _, p := range points(s, d) {
 		lines := []string{safe(p.message), "at: " + safe(strings.TrimSpace(s.String()+" "+p.path))}
-		if s.Origin.Template != "" {
-			lines = append(lines, "from: "+safe(s.Origin.Template))
-		}
-		if note := waiver(d); note != "" {
-			lines = append(lines, safe(note))
-		}
-		lines = append(lines, paragraph("fix: ", fix(d), glyphs{})...)
-		lines = append(lines, paragraph("why: ", controls(d.Policy), glyphs{})...)
-		lines = append(lines, "more: "+safe(explain(d.Policy)))
+		lines = append(lines, details(s, d)...)
 		annotateSafe(w, level, p.at, label(d)+" "+name(d.Policy), strings.Join(lines, "\n"))
 	}
 }

@@ -161,15 +161,7 @@ func testcase(s *engine.Subject, d *engine.Decision) junit.Testcase {
 	for _, p := range list {
 		lines = append(lines, safe(strings.TrimSpace(where(p.at, s.Origin.Source)+" "+p.path))+": "+safe(p.message))
 	}
-	if s.Origin.Template != "" {
-		lines = append(lines, "from: "+safe(s.Origin.Template))
-	}
-	if note := waiver(d); note != "" {
-		lines = append(lines, safe(note))
-	}
-	lines = append(lines, paragraph("fix: ", fix(d), glyphs{})...)
-	lines = append(lines, paragraph("why: ", controls(d.Policy), glyphs{})...)
-	lines = append(lines, "more: "+safe(explain(d.Policy)))
+	lines = append(lines, details(s, d)...)
 	message := list[0].message
 	if n := len(list) - 1; n > 0 {
 		message += fmt.Sprintf(" (and %d more)", n)

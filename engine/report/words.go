@@ -131,6 +131,20 @@ func fix(d *engine.Decision) string {
 	return d.Policy.Fix
 }
 
+// details are the lines below a finding, for formats that have no place of their own for them.
+func details(s *engine.Subject, d *engine.Decision) []string {
+	var lines []string
+	if s.Origin.Template != "" {
+		lines = append(lines, "from: "+safe(s.Origin.Template))
+	}
+	if note := waiver(d); note != "" {
+		lines = append(lines, safe(note))
+	}
+	lines = append(lines, paragraph("fix: ", fix(d), glyphs{})...)
+	lines = append(lines, paragraph("why: ", controls(d.Policy), glyphs{})...)
+	return append(lines, "more: "+safe(explain(d.Policy)))
+}
+
 // unspoken names the kinds that no policy names, the first of them: "VolumeSnapshotLocation (2), Service".
 func unspoken(kinds []engine.KindCount, most int) string {
 	var names []string
