@@ -12,8 +12,9 @@ import (
 // eu is the 27 member states: not Britain, Switzerland or Norway. eea adds the three EFTA states that apply the GDPR.
 //
 // gdpr-adequate is the third countries for which the European Commission had an adequacy decision under Article 45 GDPR
-// on 2025-07-01. It was written down from knowledge of the decisions: compare it with the Commission's page "Adequacy
-// decisions" before relying on it. It does not hold the EEA itself. Canada's covers commercial
+// on 2025-07-01, as the Commission lists them:
+// https://commission.europa.eu/law/law-topic/data-protection/international-dimension-data-protection/adequacy-decisions_en.
+// A country whose decision is younger is not in it, which errs on the strict side. It does not hold the EEA itself. Canada's covers commercial
 // organisations only. The United States are left out: theirs covers only organisations certified under the Data Privacy
 // Framework, which no region name proves. A decision made later belongs in a set of the user's own.
 //
