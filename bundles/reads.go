@@ -38,10 +38,14 @@ func (c *checker) reads() {
 	}
 	used := map[string]bool{}
 	for _, r := range all {
-		switch root, rest, _ := strings.Cut(r.Path, "."); root {
+		root, rest := r.Path, ""
+		if i := strings.IndexAny(r.Path, ".["); i >= 0 {
+			root, rest = r.Path[:i], strings.TrimPrefix(r.Path[i:], ".")
+		}
+		switch root {
 		case "object", "old", "user":
-			if root != "object" && r.Path != root {
-				rest = r.Path
+			if root != "object" && rest != "" {
+				rest = root + "." + rest
 			}
 			if !c.declares(r.Read, rest, used) {
 				c.bad(r.file, r.Line, r.Column, "the rule reads %s, which policy.yaml does not declare: add it to requires or optional with its type", strings.TrimPrefix(r.Path, "object."))
@@ -53,6 +57,9 @@ func (c *checker) reads() {
 				c.bad(r.file, c.doc.Position("when").Line, 0, "when reads a fact: facts are fetched after when has said that the policy applies")
 			}
 			c.named(r.file, r.Read, "fact", rest, slices.Collect(maps.Keys(c.Facts)), used)
+		case "now", "operation":
+		default:
+			c.bad(r.file, r.Line, r.Column, "the rule reads %s, which is no part of the document", r.Path)
 		}
 	}
 	for _, p := range rule.Lint() {
@@ -97,6 +104,12 @@ func (c *checker) named(file string, r engine.Read, what, rest string, have []st
 		return
 	}
 	path, err := engine.ParsePath(rest)
+	if err == nil && path[0].Kind != engine.KeyStep { // each of them
+		for _, name := range have {
+			used[what+" "+name] = true
+		}
+		return
+	}
 	if err != nil || !slices.Contains(have, path[0].Key) {
 		c.bad(file, r.Line, r.Column, "the rule reads the %s %q, which policy.yaml does not declare%s", what, rest, didYouMean(rest, have))
 		return

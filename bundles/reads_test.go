@@ -46,3 +46,31 @@ func TestElementsAreReadAsDeclared(t *testing.T) {
 		}
 	}
 }
+
+// Stepping over the parts of the object itself reads all of it.
+func TestSteppingOverTheObjectReadsIt(t *testing.T) {
+	for rule, want := range map[string]string{
+		`cel: object.transformList(k, v, k == "spec", v).exists(s, s.?secret.orValue("") == "x")`: "the rule reads object[*]",
+		`cel: object.exists(k, k == "spec")`:                                                      "the rule reads object[*]",
+		`cel: object["a.b"].c == "x"`:                                                             "the rule reads object[\"a.b\"].c",
+		`cel: object.spec.list.exists(e, e.name == params[e.name])`:                               "",
+		`rego: some _, v in input.object; v.secret == "x"`:                                        "the rule reads object[*]",
+		`rego: input.object[_].secret == "x"`:                                                     "the rule reads object[*]",
+		`rego: some {"secret": "x"} in input.object`:                                              "the rule reads object[*]",
+		`rego: "x" in input.object`:                                                               "the rule reads object[*]",
+	} {
+		language, source, _ := strings.Cut(rule, ": ")
+		if language == "cel" {
+			source += ` ? [{"message": "m"}] : []`
+		} else {
+			source = "package retention.kept\n\nviolations contains {\"message\": \"m\", \"path\": \"\"} if {\n\t" + strings.ReplaceAll(source, "; ", "\n\t") + "\n}\n"
+		}
+		_, err := bundles.Check(nil, bundles.Source{FS: fstest.MapFS{
+			"retention/kept/policy.yaml":        {Data: []byte("title: t\nseverity: low\nmatch: [{group: velero.io, kinds: [Schedule]}]\noptional: {\"spec.list[*].name\": string}\nfix: f\n")},
+			"retention/kept/policy." + language: {Data: []byte(source)},
+		}})
+		if want != "" && !strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), "the rule reads object,") {
+			t.Errorf("%s: got %v, want %q", rule, err, want)
+		}
+	}
+}

@@ -71,13 +71,17 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 			return err
 		}
 	}
-	outs, closeAll, err := j.open(s.out, append(slices.Clone(paths), j.facts...))
+	outs, closeAll, err := j.open(s.out, slices.Concat(paths, j.facts, []string{j.profile, "proviso.yaml"}))
 	if err != nil {
 		return err
 	}
-	files := &manifest.Files{Paths: paths, Stdin: stdin, StdinName: j.stdinName, Namespace: j.namespace, Operation: operation, Misspelt: set.Misspelt}
+	held, err := manifest.Hold(append(slices.Clone(paths), j.facts...)...)
+	if err != nil {
+		return err
+	}
+	files := &manifest.Files{Paths: paths, Stdin: stdin, Held: held, StdinName: j.stdinName, Namespace: j.namespace, Operation: operation, Misspelt: set.Misspelt}
 	facts := manifest.NewFacts(paths, j.facts, stdin, set.FactKinds())
-	facts.Namespace = j.namespace
+	facts.Namespace, facts.Held = j.namespace, held
 	r := set.Run(ctx, both{files.Inspect, facts.Trouble}, facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
 	if !j.quiet {
 		stop := progress(s.err, &r)
@@ -225,10 +229,14 @@ func (j *judging) open(stdout io.Writer, inputs []string) (outs []func(engine.Re
 		if !ok {
 			return fail("-o %s: there is no format %q: want %s", o, name, strings.Join(report.Formats(), ", "))
 		}
-		if taken[file] {
+		place := file
+		if full, err := filepath.Abs(file); err == nil && toFile {
+			place = full
+		}
+		if taken[place] {
 			return fail("-o %s: two formats want the same place: give each its own, as in -o sarif=out.sarif", o)
 		}
-		taken[file] = true
+		taken[place] = true
 		options := report.Options{All: j.all, Version: versionText()}
 		w := stdout
 		if toFile {

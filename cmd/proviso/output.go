@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // outputFile is where a report goes. Name is the file it takes the place of once it is whole; empty where it is written
@@ -32,7 +35,8 @@ func createOutput(name string, inputs []string) (*outputFile, error) {
 		return &outputFile{File: f}, err
 	default:
 		for _, input := range inputs {
-			if info, err := os.Stat(input); err == nil && os.SameFile(info, there) {
+			info, err := os.Stat(input)
+			if err == nil && (os.SameFile(info, there) || info.IsDir() && within(input, name) && !reportOf(name)) {
 				return nil, fmt.Errorf("%s is an input: name another file", name)
 			}
 		}
@@ -46,6 +50,28 @@ func createOutput(name string, inputs []string) (*outputFile, error) {
 		return nil, fmt.Errorf("write into the folder %s: %w", dir, errors.Unwrap(err))
 	}
 	return &outputFile{f, name}, nil
+}
+
+// within reports whether a file lies in a folder.
+func within(folder, file string) bool {
+	from, err := filepath.Abs(folder)
+	to, err2 := filepath.Abs(file)
+	rel, err3 := filepath.Rel(from, to)
+	return errors.Join(err, err2, err3) == nil && filepath.IsLocal(rel)
+}
+
+// reportOf reports whether a file is what an earlier run wrote, or of a kind that is never judged.
+func reportOf(file string) bool {
+	if !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
+		return true
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	start, err := io.ReadAll(io.LimitReader(f, 4096))
+	return err == nil && (bytes.Contains(start, []byte(`"kind": "Report"`)) || bytes.Contains(start, []byte("sarif")))
 }
 
 // keep closes the file and gives it its name.

@@ -25,6 +25,8 @@ import (
 type Facts struct {
 	// Namespace is as in [Files]; it counts for the files and not for the snapshots.
 	Namespace string
+	// Held is as in [Files].
+	Held map[string][]byte
 
 	paths, snapshots []string
 	stdin            []byte
@@ -51,6 +53,7 @@ type found struct {
 type listing struct {
 	objects []any
 	place   engine.Position
+	raw     map[string]any
 }
 
 // NewFacts answers facts from the files that paths name, as in [Files], and from the snapshots. Stdin is what "-" stands
@@ -63,7 +66,7 @@ func (f *Facts) read() {
 	f.listed, f.trouble = map[groupKind]*listing{}, map[groupKind]error{}
 	for tier, paths := range [][]string{f.paths, f.snapshots} {
 		f.objects[tier] = map[groupKind]map[objectName][]found{}
-		files := &Files{Paths: paths, Stdin: f.stdin}
+		files := &Files{Paths: paths, Stdin: f.stdin, Held: f.Held}
 		if tier == 0 {
 			files.Namespace = f.Namespace
 		}
@@ -106,7 +109,8 @@ func (f *Facts) take(files *Files, p piece, snapshot int) {
 func (f *Facts) mentioned(p piece) []groupKind {
 	var kinds []groupKind
 	for gk := range f.kinds {
-		if p.text.Raw == "" && p.err == nil || strings.Contains(p.text.Raw, gk[1]) {
+		// A backslash may spell any name in escapes.
+		if p.text.Raw == "" && p.err == nil || strings.Contains(p.text.Raw, gk[1]) || strings.Contains(p.text.Raw, "\\") {
 			kinds = append(kinds, groupKind{gk[0], gk[1]})
 		}
 	}
@@ -122,6 +126,9 @@ func (f *Facts) keep(s *engine.Subject, tier int) {
 		f.objects[tier][gk] = map[objectName][]found{}
 	}
 	name := objectName{s.Namespace, s.Name}
+	if clusterScoped[gk] {
+		name.namespace = ""
+	}
 	for _, other := range f.objects[tier][gk][name] {
 		if reflect.DeepEqual(other.object, s.Object) {
 			return
@@ -150,12 +157,16 @@ func (f *Facts) list(p piece) {
 	}
 	at := engine.Position{File: doc.File, Line: doc.Start.Line, Column: doc.Start.Column}
 	if before := f.listed[gk]; before != nil {
+		if reflect.DeepEqual(before.raw, object) {
+			return // the same snapshot, named twice
+		}
 		f.trouble[gk] = doubt("two snapshots list it: %s and %s (give one)", place(before.place), place(at))
 		return
 	}
-	items := object["items"].([]any)
-	for _, item := range items {
-		item := item.(map[string]any)
+	items := slices.Clone(object["items"].([]any))
+	for i := range items {
+		item := maps.Clone(items[i].(map[string]any))
+		items[i] = item
 		if item["kind"] == nil {
 			item["kind"] = kind
 		}
@@ -163,7 +174,7 @@ func (f *Facts) list(p piece) {
 			item["apiVersion"] = apiVersion
 		}
 	}
-	f.listed[gk] = &listing{items, at}
+	f.listed[gk] = &listing{items, at, object}
 }
 
 // complete reports whether a list says of itself that it is complete, and holds only cluster-scoped objects of the kind.
@@ -220,19 +231,23 @@ func (f *Facts) one(gk groupKind, namespace, name string) (any, engine.FactState
 	if f.clusterScoped(gk) {
 		namespace = ""
 	}
-	for _, tier := range f.objects {
+	for tier, objects := range f.objects {
 		var all []found
 		if namespace != "" || f.clusterScoped(gk) {
-			all = tier[gk][objectName{namespace, name}]
+			all = objects[gk][objectName{namespace, name}]
 		} else {
-			for n, list := range tier[gk] {
+			for n, list := range objects[gk] {
 				if n.name == name {
 					all = append(all, list...)
 				}
 			}
 		}
 		if len(all) == 1 {
-			return all[0].object, engine.FactFound, nil
+			object := all[0].object
+			if there := f.objects[1][gk][objectName{namespace, name}]; tier == 0 && len(there) == 1 {
+				object = applied(object, there[0].object)
+			}
+			return object, engine.FactFound, nil
 		}
 		if len(all) > 1 {
 			return nil, engine.FactUnknown, twice(gk.kind, name, all)
@@ -282,6 +297,19 @@ func (f *Facts) matching(gk groupKind, what string, matches func(map[string]any)
 	if listing == nil {
 		return nil, engine.FactUnknown, fmt.Errorf("files do not tell %s: give a complete %sList of a cluster with --facts (%s prints one)", what, gk.kind, listCommand(gk))
 	}
+	listed := map[string]bool{}
+	for _, item := range listing.objects {
+		name, _ := item.(map[string]any)["metadata"].(map[string]any)["name"].(string)
+		listed[name] = true
+	}
+	for name, all := range f.objects[1][gk] {
+		if len(all) > 1 {
+			return nil, engine.FactUnknown, twice(gk.kind, name.name, all)
+		}
+		if !listed[name.name] {
+			return nil, engine.FactUnknown, doubt("%s %q is in %s and not in the complete list at %s (give one snapshot)", gk.kind, name.name, place(all[0].place), place(listing.place))
+		}
+	}
 	// What is about to be deployed counts before what is there.
 	list := []any{}
 	deployed := map[string]map[string]any{}
@@ -294,7 +322,7 @@ func (f *Facts) matching(gk groupKind, what string, matches func(map[string]any)
 	for _, item := range listing.objects {
 		object := item.(map[string]any)
 		if name, _ := object["metadata"].(map[string]any)["name"].(string); deployed[name] != nil {
-			object = deployed[name]
+			object = applied(deployed[name], object)
 			delete(deployed, name)
 		}
 		if matches(object) {
@@ -307,6 +335,26 @@ func (f *Facts) matching(gk groupKind, what string, matches func(map[string]any)
 		}
 	}
 	return list, engine.FactFound, nil
+}
+
+// applied is what applying an object to the one that is there leaves: kubectl apply takes away no label or annotation that
+// it did not set itself.
+func applied(object, there map[string]any) map[string]any {
+	out := maps.Clone(object)
+	meta := maps.Clone(object["metadata"].(map[string]any)) // both have names
+	was := there["metadata"].(map[string]any)
+	for _, key := range []string{"labels", "annotations"} {
+		before, _ := was[key].(map[string]any)
+		if len(before) == 0 {
+			continue
+		}
+		both := maps.Clone(before)
+		now, _ := meta[key].(map[string]any)
+		maps.Copy(both, now)
+		meta[key] = both
+	}
+	out["metadata"] = meta
+	return out
 }
 
 // doubt is an error about a source that contradicts itself or could not be read.
@@ -371,13 +419,15 @@ func place(p engine.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Lin
 func (f *Facts) Trouble(ctx context.Context) iter.Seq2[*engine.Subject, error] {
 	return func(yield func(*engine.Subject, error) bool) {
 		for _, path := range f.snapshots {
-			files := &Files{Paths: []string{path}, Stdin: f.stdin}
+			files := &Files{Paths: []string{path}, Stdin: f.stdin, Held: f.Held}
 			objects, told := 0, false
 			for sub, err := range files.Inspect(ctx) {
 				var unread *engine.Unread
 				switch {
 				case sub != nil:
 					objects++
+				case errors.Is(err, errEmptyList):
+					objects++ // a cluster that has none of a kind
 				case errors.As(err, &unread) && unread.Kind == engine.NotManifest:
 				default:
 					told = true

@@ -31,6 +31,8 @@ type Files struct {
 	// Stdin is what "-" stands for; see [ReadStdin]. StdinName is how places name it, "stdin" where empty.
 	Stdin     []byte
 	StdinName string
+	// Held is what paths held that can be read only once, such as pipes; see [Hold].
+	Held map[string][]byte
 	// Operation is what each subject carries: engine.Create for what is about to be deployed, "" for what exists.
 	Operation string
 	// Namespace is that of objects which name none, as kubectl apply --namespace puts them there; empty leaves them without.
@@ -57,6 +59,29 @@ func ReadStdin(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("read stdin: it is longer than %d MiB (write it to a file, and name the file)", MaxStdin>>20)
 	}
 	return data, nil
+}
+
+// Hold reads the paths that can be read only once, pipes and devices, so that inspecting and answering facts can both
+// have them. Paths that are files or folders, or not there, are left alone.
+func Hold(paths ...string) (map[string][]byte, error) {
+	held := map[string][]byte{}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if path == "-" || err != nil || info.Mode().IsRegular() || info.IsDir() || held[path] != nil {
+			continue
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, reason(err))
+		}
+		data, err := ReadStdin(file)
+		file.Close()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		held[path] = data
+	}
+	return held, nil
 }
 
 // Inspect yields a subject for each object, and an *[engine.Unread] for each document, file or folder that is none:
@@ -136,13 +161,17 @@ func (f *Files) cut(path, file string, yield func(piece) bool) bool {
 			p.text = decode.Text{File: name, Line: 1}
 			return yield(p)
 		}
-		opened, err := os.Open(file)
-		if err != nil {
-			p.err = broken(path, file, reason(err))
-			return yield(p)
+		if held, once := f.Held[file]; once {
+			r = bytes.NewReader(held)
+		} else {
+			opened, err := os.Open(file)
+			if err != nil {
+				p.err = broken(path, file, reason(err))
+				return yield(p)
+			}
+			defer opened.Close()
+			r = opened
 		}
-		defer opened.Close()
-		r = opened
 	}
 	for text, err := range decode.Texts(r, name, f.Limits) {
 		p.text, p.err = text, err

@@ -15,6 +15,9 @@ import (
 // maxLists is how deep lists may lie in lists.
 const maxLists = 4
 
+// errEmptyList is what a list of nothing is.
+var errEmptyList = errors.New("it is an empty")
+
 // errTemplate is what a file that Helm must render first is.
 var errTemplate = errors.New("chart template: render it first (helm template . | proviso lint -)")
 
@@ -173,8 +176,8 @@ func oddList(object map[string]any, kind string) string {
 	if !strings.EqualFold(kind[max(0, len(kind)-len("List")):], "List") {
 		return ""
 	}
-	if kind != "List" && strings.EqualFold(kind, "List") {
-		return fmt.Sprintf("kind %s differs only in case from List: write List", kind)
+	if suffix := kind[len(kind)-len("List"):]; suffix != "List" && (len(kind) == len("List") || object["items"] != nil) {
+		return fmt.Sprintf("kind %s differs only in case from %sList: write %[2]sList", kind, kind[:len(kind)-len("List")])
 	}
 	if m := engine.Misspellings(object, []engine.Path{{{Key: "items"}}}); len(m) > 0 {
 		return m[0].Error()
@@ -204,7 +207,7 @@ func listOf(object map[string]any, kind string) ([]any, bool) {
 
 func (d *document) list(items, path []any, apiVersion, kind string, lists int) {
 	if len(items) == 0 {
-		d.add(nil, notManifest(d.piece, d.Position(path...), fmt.Errorf("it is an empty %s", kind)))
+		d.add(nil, notManifest(d.piece, d.Position(path...), fmt.Errorf("%w %s", errEmptyList, kind)))
 		return
 	}
 	if lists == maxLists {
@@ -256,6 +259,9 @@ func (d *document) object(object map[string]any, path []any, apiVersion, kind st
 			object["metadata"] = fields
 		}
 		sub.Namespace, fields["namespace"] = ns, ns
+	}
+	if clusterScoped[groupKind{sub.Group(), kind}] {
+		sub.Namespace = "" // the API server drops one that is written
 	}
 	if misspelt := d.misspelt(sub); len(misspelt) > 0 {
 		m := misspelt[0]

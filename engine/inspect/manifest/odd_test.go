@@ -3,6 +3,7 @@ package manifest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,5 +113,60 @@ func TestTroubleWithSnapshots(t *testing.T) {
 		if want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: got %q, want %q", filepath.Base(file), got, want)
 		}
+	}
+}
+
+// The ways an object in the files could lose to a snapshot, or a snapshot to itself, and pass for something it is not.
+func TestFactsOfFilesAndSnapshotsTogether(t *testing.T) {
+	list := `{"apiVersion":"v1","kind":"NamespaceList","metadata":{"resourceVersion":"5"},"items":[{"metadata":{"name":"prod","labels":{"class":"personal"}}}]}`
+	kinds := map[[2]string]bool{{"", "Namespace"}: true, {"storage.k8s.io", "StorageClass"}: true}
+	for name, c := range map[string]struct {
+		file, snapshot, second string
+		query                  engine.FactQuery
+		want                   string
+	}{
+		"a re-declared object keeps the labels it has": {"apiVersion: v1\nkind: Namespace\nmetadata: {name: prod, labels: {team: a}}\n", list, "",
+			engine.FactQuery{Kind: "Namespace", Name: "prod"}, "map[class:personal team:a]"},
+		"in a list too": {"apiVersion: v1\nkind: Namespace\nmetadata: {name: prod}\n", list, "",
+			engine.FactQuery{Kind: "Namespace", Names: []string{"pro*"}}, "map[class:personal]"},
+		"a cluster-scoped object that writes a namespace": {"apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: a, namespace: x, labels: {from: file}}\n",
+			"apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: a, labels: {also: there}}\n", "",
+			engine.FactQuery{Group: "storage.k8s.io", Kind: "StorageClass", Name: "a"}, "map[also:there from:file]"},
+		"an escaped kind": {"apiVersion: storage.k8s.io/v1\nkind: \"Storage\\x43lass\"\nmetadata: {name: a, labels: {from: file}}\n", "", "",
+			engine.FactQuery{Group: "storage.k8s.io", Kind: "StorageClass", Name: "a"}, "map[from:file]"},
+		"an object beside a complete list that lacks it": {"", list, "apiVersion: v1\nkind: Namespace\nmetadata: {name: extra}\n",
+			engine.FactQuery{Kind: "Namespace", All: true}, "not in the complete list"},
+		"an object that a complete list has otherwise": {"", list, "apiVersion: v1\nkind: Namespace\nmetadata: {name: prod}\n",
+			engine.FactQuery{Kind: "Namespace", All: true}, "is there twice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			var paths, snapshots []string
+			for i, text := range []string{c.file, c.snapshot, c.second} {
+				if text == "" {
+					continue
+				}
+				file := filepath.Join(dir, string(rune('a'+i))+".yaml")
+				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					paths = append(paths, file)
+				} else {
+					snapshots = append(snapshots, file)
+				}
+			}
+			v, _, err := manifest.NewFacts(paths, snapshots, nil, kinds).Fact(context.Background(), c.query, nil)
+			got := fmt.Sprint(err)
+			if l, isList := v.([]any); isList && len(l) == 1 {
+				v = l[0]
+			}
+			if m, ok := v.(map[string]any); ok {
+				got = fmt.Sprint(m["metadata"].(map[string]any)["labels"])
+			}
+			if !strings.Contains(got, c.want) {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
 	}
 }
