@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // judgement is what one worker knows of one subject.
@@ -95,6 +97,24 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 	return Decision{Verdict: Fail, Violations: tidy(violations)}
 }
 
+// hasWord reports whether text stands in s and is no part of a longer word there.
+func hasWord(s, text string) bool {
+	part := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_' }
+	for at := 0; ; {
+		i := strings.Index(s[at:], text)
+		if i < 0 {
+			return false
+		}
+		start, end := at+i, at+i+len(text)
+		before, _ := utf8.DecodeLastRuneInString(s[:start])
+		after, _ := utf8.DecodeRuneInString(s[end:])
+		if !part(before) && !part(after) {
+			return true
+		}
+		at = end
+	}
+}
+
 // unread says why a declared path cannot be read, and where; "" where all can. What stands there and cannot be read comes
 // before what is only absent.
 func (c *compiled) unread(s *Subject) (why, where string, absent bool) {
@@ -174,7 +194,7 @@ func (c *compiled) blame(s *Subject, reason string) (path string) {
 		}
 		d.path.Walk(s.Object, func(at Path, v any, found bool) {
 			text, _ := v.(string)
-			if found && len(text) > 3 && len(text) > most && strings.Contains(reason, text) {
+			if found && len(text) > 3 && len(text) > most && hasWord(reason, text) {
 				most, path = len(text), at.String()
 			}
 		})
@@ -183,7 +203,7 @@ func (c *compiled) blame(s *Subject, reason string) (path string) {
 		return path
 	}
 	for i := range c.declared {
-		if text := c.declared[i].text; len(text) > most && strings.Contains(reason, text) {
+		if text := c.declared[i].text; len(text) > most && hasWord(reason, text) {
 			most, path = len(text), text
 		}
 	}

@@ -155,11 +155,13 @@ func TestVerdicts(t *testing.T) {
 }
 
 func TestAnErrorIsPlacedByWhatItSpeaksOf(t *testing.T) {
-	spec := map[string]any{"region": "eu-nowhere-1", "provider": "aws"}
+	spec := map[string]any{"region": "eu-nowhere-1", "provider": "aws1"}
 	for reason, want := range map[string]string{
 		`locate "eu-nowhere-1": not a region`: "spec.region",
 		"write spec.provider":                 "spec.provider",
 		"no such key":                         "",
+		"aws1me":                              "",
+		`profile "xaws1" is not one`:         "",
 	} {
 		d := judge(t, engine.Policy{Requires: map[string]engine.Type{"spec.region": engine.String, "spec.provider": engine.String},
 			Rule: ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) { return nil, errors.New(reason) })}, schedule(spec), nil)

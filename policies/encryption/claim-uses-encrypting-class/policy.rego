@@ -63,13 +63,23 @@ violations contains {"message": verdict.unknown(sprintf("whether %s encrypts is 
 	not provisioner in known
 }
 
+# The annotation of old comes before the field.
+violations contains {"message": verdict.unknown(sprintf("annotation volume.beta.kubernetes.io/storage-class says %s and spec.storageClassName does not, so the claim's class is not known", [class])), "path": ""} if {
+	some _ in protected
+	class := input.object.metadata.annotations["volume.beta.kubernetes.io/storage-class"]
+	class != object.get(input.object, ["spec", "storageClassName"], "")
+}
+
 violations contains {"message": verdict.unknown("the namespace is not there, so the data's class is not known"), "path": ""} if {
 	input.facts.namespace == null
 }
 
 provisioner := input.facts.class.provisioner
 
-parameters := object.get(input.facts.class, "parameters", {})
+# Parameters left empty are null.
+parameters := input.facts.class.parameters if {
+	is_object(input.facts.class.parameters)
+} else := {}
 
 # Provisioners whose classes say nothing and need not: the cloud encrypts every disk.
 always := {"pd.csi.storage.gke.io", "kubernetes.io/gce-pd", "disk.csi.azure.com", "kubernetes.io/azure-disk"}

@@ -34,7 +34,10 @@ by_parameter := {
 # Rook puts the operator's namespace before the name.
 ceph if regex.match(`^([a-z0-9-]+\.)?(rbd|cephfs)\.csi\.ceph\.com$`, input.object.provisioner)
 
-parameters := object.get(input.object, "parameters", {})
+# Parameters left empty are null.
+parameters := input.object.parameters if {
+	is_object(input.object.parameters)
+} else := {}
 
 faults contains {"path": "provisioner", "message": sprintf("%s stores data as they are and no parameter makes it encrypt (where the disks below are encrypted, name it in the parameter encryptedBelow, with evidence)", [input.object.provisioner])} if {
 	input.object.provisioner in never
