@@ -161,7 +161,7 @@ func TestAnErrorIsPlacedByWhatItSpeaksOf(t *testing.T) {
 		"write spec.provider":                 "spec.provider",
 		"no such key":                         "",
 		"aws1me":                              "",
-		`profile "xaws1" is not one`:         "",
+		`profile "xaws1" is not one`:          "",
 	} {
 		d := judge(t, engine.Policy{Requires: map[string]engine.Type{"spec.region": engine.String, "spec.provider": engine.String},
 			Rule: ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) { return nil, errors.New(reason) })}, schedule(spec), nil)
