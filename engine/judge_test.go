@@ -247,7 +247,7 @@ func TestWatchdog(t *testing.T) {
 			<-release
 			return nil, nil
 		})},
-		engine.Policy{ID: "c/fails", Rule: fails("bad")}).WithLimit(40 * time.Millisecond)
+		engine.Policy{ID: "c/fails", Rule: fails("bad")}).WithLimit(200 * time.Millisecond)
 	for round := range 5 {
 		ds := s.Judge(context.Background(), schedule(nil), nil, time.Time{})
 		for _, d := range ds[:2] {

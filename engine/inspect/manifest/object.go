@@ -61,7 +61,7 @@ func (f *Files) unread(p piece, err error) *engine.Unread {
 // templated reports whether what keeps a text from being parsed is a template's mark on the very line.
 func templated(t decode.Text, err error) bool {
 	var at *decode.Error
-	if !errors.As(err, &at) {
+	if !errors.As(err, &at) || strings.Contains(err.Error(), "is there twice") { // no template makes a key twice
 		return false
 	}
 	for _, line := range t.Lines(at.Line-1, at.Line) { // an error often shows on the line after its cause

@@ -29,6 +29,8 @@ func TestOddDocumentsAreTold(t *testing.T) {
 		"a label that is a list":       {"a.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: [y]}}\n", "metadata.labels is no map of texts"},
 		"labels that are a list":       {"a.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: [{x: y}]}\n", "metadata.labels is no map of texts"},
 		"Labels":                       {"a.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, Labels: {x: y}}\n", "metadata.Labels differs only in case from metadata.labels"},
+		"a key twice beside {{":        {"a.yaml", "apiVersion: v1\nkind: Pod\nspec: {a: \"{{ a }}\"}\nspec: {}\n", "is there twice"},
+		"a list in another case":       {"a.yaml", "apiVersion: velero.io/v1\nkind: BackupStorageLocationlist\nitems: []\n", "differs only in case"},
 		"a truncated manifest with {{": {"a.yaml", "apiVersion: v1\nkind: Pod\nmetadata:\n  annotations: {note: \"{{ x }}\"}\n  name: a\nspec: {a: [\n", "read YAML"},
 	} {
 		t.Run(name, func(t *testing.T) {
