@@ -24,16 +24,7 @@ func TestElementsAreReadAsDeclared(t *testing.T) {
 		`rego: some e in input.object.spec.list; object.get(e, concat("", ["sec", "ret"]), "") == "bad"`: "reads spec.list[*],",
 		`rego: some e in input.object.spec.list; e == {"name": "a"}`:                                     "reads spec.list[*],",
 	} {
-		language, source, _ := strings.Cut(rule, ": ")
-		if language == "cel" {
-			source += ` ? [{"message": "m"}] : []`
-		} else {
-			source = "package retention.kept\n\nviolations contains {\"message\": \"m\", \"path\": \"\"} if {\n\t" + strings.ReplaceAll(source, "; ", "\n\t") + "\n}\n"
-		}
-		_, err := bundles.Check(nil, bundles.Source{FS: fstest.MapFS{
-			"retention/kept/policy.yaml":        {Data: []byte("title: t\nseverity: low\nmatch: [{group: velero.io, kinds: [Schedule]}]\noptional: {\"spec.list[*].name\": string}\nfix: f\n")},
-			"retention/kept/policy." + language: {Data: []byte(source)},
-		}})
+		err := checkCondition(rule)
 		var about []string
 		for line := range strings.Lines(err.Error()) { // there are no fixtures, which is told too
 			if strings.Contains(line, "spec.list") {
@@ -59,18 +50,25 @@ func TestSteppingOverTheObjectReadsIt(t *testing.T) {
 		`rego: some {"secret": "x"} in input.object`:                                              "the rule reads object[*]",
 		`rego: "x" in input.object`:                                                               "the rule reads object[*]",
 	} {
-		language, source, _ := strings.Cut(rule, ": ")
-		if language == "cel" {
-			source += ` ? [{"message": "m"}] : []`
-		} else {
-			source = "package retention.kept\n\nviolations contains {\"message\": \"m\", \"path\": \"\"} if {\n\t" + strings.ReplaceAll(source, "; ", "\n\t") + "\n}\n"
-		}
-		_, err := bundles.Check(nil, bundles.Source{FS: fstest.MapFS{
-			"retention/kept/policy.yaml":        {Data: []byte("title: t\nseverity: low\nmatch: [{group: velero.io, kinds: [Schedule]}]\noptional: {\"spec.list[*].name\": string}\nfix: f\n")},
-			"retention/kept/policy." + language: {Data: []byte(source)},
-		}})
+		err := checkCondition(rule)
 		if want != "" && !strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), "the rule reads object,") {
 			t.Errorf("%s: got %v, want %q", rule, err, want)
 		}
 	}
+}
+
+// checkCondition checks a policy that declares spec.list[*].name and violates where the condition, "cel: …" or "rego: …",
+// holds. The error speaks of its missing fixtures too.
+func checkCondition(rule string) error {
+	language, source, _ := strings.Cut(rule, ": ")
+	if language == "cel" {
+		source += ` ? [{"message": "m"}] : []`
+	} else {
+		source = "package retention.kept\n\nviolations contains {\"message\": \"m\", \"path\": \"\"} if {\n\t" + strings.ReplaceAll(source, "; ", "\n\t") + "\n}\n"
+	}
+	_, err := bundles.Check(nil, bundles.Source{FS: fstest.MapFS{
+		"retention/kept/policy.yaml":        {Data: []byte("title: t\nseverity: low\nmatch: [{group: velero.io, kinds: [Schedule]}]\noptional: {\"spec.list[*].name\": string}\nfix: f\n")},
+		"retention/kept/policy." + language: {Data: []byte(source)},
+	}})
+	return err
 }

@@ -112,6 +112,17 @@ func (s *Set) stream(ctx context.Context, in Inspector, facts FactSource, now ti
 		wg.Go(func() {
 			defer close(order)
 			defer close(todo)
+			defer func() {
+				// What an inspector that panics has not yielded was not seen, and the run must say so.
+				if p := recover(); p != nil {
+					j := &job{Result: Result{Unread: &Unread{Err: fmt.Errorf("inspecting panicked: %v", p)}}, ready: make(chan struct{})}
+					close(j.ready)
+					select {
+					case order <- j:
+					case <-ctx.Done():
+					}
+				}
+			}()
 			for sub, err := range in.Inspect(ctx) {
 				j := &job{Result: Result{Subject: sub}, ready: make(chan struct{})}
 				if err != nil {

@@ -125,6 +125,19 @@ func TestARunThatWasStoppedIsNotComplete(t *testing.T) {
 	}
 }
 
+func TestAnInspectorThatPanicsLeavesTheRunIncomplete(t *testing.T) {
+	s := newSet(t, engine.Policy{})
+	r := s.Run(context.Background(), inspectFunc(func(yield func(*engine.Subject, error) bool) {
+		subjects(3)(yield)
+		panic("index out of range")
+	}), nil, engine.Header{})
+	for range r.Results {
+	}
+	if tr := r.Trailer(); tr.Summary.Pass != 3 || tr.Broken != 1 || tr.Complete {
+		t.Errorf("got %+v", tr)
+	}
+}
+
 // Memory does not grow with the number of subjects.
 func TestRunStreams(t *testing.T) {
 	s := newSet(t, engine.Policy{})

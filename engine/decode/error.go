@@ -28,6 +28,19 @@ func failf(file string, at Position, format string, args ...any) *Error {
 	return &Error{File: file, Line: at.Line, Column: at.Column, Err: fmt.Errorf(format, args...)}
 }
 
+// gaveUp is the error of a parser that panicked with p; nil where it did not. Our own problems come as *Error; what else
+// comes, from the library or a mistake of ours, is an error too, so that a document never vanishes.
+func (t Text) gaveUp(p any, language string) *Error {
+	switch p := p.(type) {
+	case nil:
+		return nil
+	case *Error:
+		return p
+	default:
+		return failf(t.File, Position{t.Line, t.Column}, "read %s: the parser gave up: %v", language, p)
+	}
+}
+
 // advice turns what the YAML library says into what the author of the file did. The first entry whose text occurs in the
 // message is taken.
 var advice = []struct{ says, means string }{

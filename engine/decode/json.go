@@ -23,7 +23,7 @@ type jsonReader struct {
 func (t Text) json(text string, places bool) (v any, root *place, start Position, err error) {
 	r := &jsonReader{t: t, text: text, places: places, cursor: t.cursor(text)}
 	defer func() {
-		if bad, ok := recover().(*Error); ok {
+		if bad := t.gaveUp(recover(), "JSON"); bad != nil {
 			v, root, err = nil, nil, bad
 		}
 	}()
@@ -177,7 +177,13 @@ func (r *jsonReader) twice(key string, second int) {
 	again := &jsonReader{t: r.t, text: r.text, places: true}
 	first := Position{}
 	func() {
-		defer func() { _ = recover() }()
+		defer func() {
+			if p := recover(); p != nil {
+				if _, ours := p.(*Error); !ours {
+					panic(p)
+				}
+			}
+		}()
 		again.stopAt(second, key, &first)
 	}()
 	if first.Line > 0 {

@@ -42,13 +42,8 @@ const (
 // yaml reads with the YAML library what block does not.
 func (t Text) yaml(text string, places bool) (v any, root *place, start Position, err error) {
 	defer func() {
-		// The library panics where it meets what it thinks cannot be; our own problems come as *Error.
-		switch r := recover().(type) {
-		case nil:
-		case *Error:
-			v, root, err = nil, nil, r
-		default:
-			v, root, err = nil, nil, failf(t.File, Position{t.Line, t.Column}, "read YAML: the parser gave up: %v", r)
+		if bad := t.gaveUp(recover(), "YAML"); bad != nil {
+			v, root, err = nil, nil, bad
 		}
 	}()
 	if n := separators(text); n > 2*t.limits.Nodes {

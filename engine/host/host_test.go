@@ -62,6 +62,7 @@ func TestCalls(t *testing.T) {
 		{"schedule.valid", []any{"TZ="}, false},
 		{"schedule.longest_gap", []any{"0 3 * * *"}, "24h"},
 		{"schedule.longest_gap", []any{"*/15 * * * *"}, "15m0s"},
+		{"schedule.longest_gap_with_seconds", []any{"0 0 3 * * *"}, "24h"},
 		{"schedule.within", []any{"0 3 * * *", "24h"}, true},
 		{"schedule.within", []any{"0 3 * * 1-5", "1d"}, false},
 		{"schedule.within", []any{"CRON_TZ=Europe/Berlin 0 3 * * *", "1d"}, false},
@@ -111,7 +112,7 @@ func TestCallErrors(t *testing.T) {
 
 func TestFunctions(t *testing.T) {
 	all := Functions(nil)
-	if len(all) != 13 || !slices.IsSortedFunc(all, func(a, b Func) int { return strings.Compare(a.Name, b.Name) }) {
+	if len(all) != 14 || !slices.IsSortedFunc(all, func(a, b Func) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Errorf("%d functions, or not sorted", len(all))
 	}
 	for _, f := range all {

@@ -133,7 +133,7 @@ func scheduleFuncs() []Func {
 			Name: "schedule.valid", Args: []Arg{cron}, Result: Bool,
 			Doc: "Whether Velero reads the schedule and some date ever matches it.",
 			Call: func(args []any) (any, error) {
-				_, err := longest(args[0].(string))
+				_, err := longest(schedule.Parse, args[0])
 				return err == nil, nil
 			},
 		},
@@ -141,7 +141,15 @@ func scheduleFuncs() []Func {
 			Name: "schedule.longest_gap", Args: []Arg{cron}, Result: String,
 			Doc: "The longest time between two consecutive runs, as a Go duration text. Without a zone the schedule is read in UTC.",
 			Call: func(args []any) (any, error) {
-				gap, err := longest(args[0].(string))
+				gap, err := longest(schedule.Parse, args[0])
+				return retention.Horizon{Exact: gap}.Text(), err
+			},
+		},
+		{
+			Name: "schedule.longest_gap_with_seconds", Args: []Arg{cron}, Result: String,
+			Doc: "As schedule.longest_gap, for six fields that start with seconds, as CloudNativePG's ScheduledBackup has them.",
+			Call: func(args []any) (any, error) {
+				gap, err := longest(schedule.ParseWithSeconds, args[0])
 				return retention.Horizon{Exact: gap}.Text(), err
 			},
 		},
@@ -149,7 +157,7 @@ func scheduleFuncs() []Func {
 			Name: "schedule.within", Args: []Arg{cron, {"limit", String}}, Result: Bool,
 			Doc: "Whether no two consecutive runs are further apart than the limit, a text such as \"24h\" or \"1d\".",
 			Call: func(args []any) (any, error) {
-				gap, err := longest(args[0].(string))
+				gap, err := longest(schedule.Parse, args[0])
 				if err != nil {
 					return nil, err
 				}
@@ -163,8 +171,8 @@ func scheduleFuncs() []Func {
 	}
 }
 
-func longest(cron string) (time.Duration, error) {
-	s, err := schedule.Parse(cron)
+func longest(parse func(string) (schedule.Schedule, error), cron any) (time.Duration, error) {
+	s, err := parse(cron.(string))
 	if err != nil {
 		return 0, err
 	}
