@@ -2,13 +2,18 @@
 GO ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build test format vet static unit cross bench fuzz
+# The real servers the suites start are built once, into the user's cache: about a quarter of an hour on a machine that never did.
+TOOLS = PROVISO_TOOLS="$$($(GO) run -C test/tools .)" && export PROVISO_TOOLS
+
+.PHONY: build test tools format vet static unit cross real bench fuzz
 
 build:
 	$(GO) build -trimpath -o bin/proviso ./cmd/proviso
 
-test: format vet static unit cross
-	@echo "real-server suites: none yet (they come with the inspectors of live systems)"
+test: format vet static tools unit cross real
+
+tools:
+	@$(GO) run -C test/tools .
 
 format:
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
@@ -16,12 +21,14 @@ format:
 
 vet:
 	$(GO) vet ./...
+	$(GO) vet -C test/tools .
 
 static:
 	$(GO) run $(STATICCHECK) ./...
 
 unit:
-	$(GO) test ./...
+	$(TOOLS) && $(GO) test -skip '^TestReal' ./...
+	$(GO) test -C test/tools .
 	$(GO) test -race ./engine/ ./engine/report ./engine/inspect/...
 
 # It builds, without cgo, where people run it.
@@ -29,6 +36,14 @@ cross:
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/proviso
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/proviso
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/proviso
+
+# Suites against real servers are the tests named TestReal. They are never answered from the cache, and one that was skipped is a failure.
+real:
+	@$(TOOLS); log="$$(mktemp)"; trap 'rm -f "$$log" "$$log.code"' EXIT; \
+	{ $(GO) test -count=1 -timeout 20m -v -run '^TestReal' ./... 2>&1; echo $$? >"$$log.code"; } | tee "$$log" | grep -E '^(=== RUN +TestReal[^/]*$$|FAIL|panic: )'; \
+	if [ "$$(cat "$$log.code")" != 0 ]; then cat "$$log"; exit 1; fi; \
+	if grep -E '^ *--- SKIP: ' "$$log"; then echo "real-server suites: the ones above were skipped"; exit 1; fi; \
+	echo "real-server suites that ran:"; sed -n 's/^--- PASS: /  /p' "$$log"
 
 # Figures, to be read as ratios from one run. GOGC is what the command sets for itself.
 bench:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -160,6 +161,19 @@ func (s *Set) Policies() []*Policy {
 
 // Matches reports whether any policy names the kind.
 func (s *Set) Matches(group, kind string) bool { return len(s.matching(group, kind)) > 0 }
+
+// Kinds are the groups and kinds that policies are for, each once, sorted; "*" is any.
+func (s *Set) Kinds() [][2]string {
+	seen := map[[2]string]bool{}
+	for _, c := range s.policies {
+		for _, row := range c.Match {
+			for _, kind := range row.Kinds {
+				seen[[2]string{row.Group, kind}] = true
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+}
 
 // FactKinds are the groups and kinds that policies ask facts of.
 func (s *Set) FactKinds() map[[2]string]bool {

@@ -28,8 +28,10 @@ var (
 
 // rooms is the table of rooms. A new room needs a row with a reason.
 var rooms = map[string]room{
-	"engine":           {never: []string{"net", "os", "log", "log/slog", "github.com/", "k8s.io/", "sigs.k8s.io/", "go.yaml.in/"}},
-	"engine/decode":    {never: network},
+	"engine":        {never: []string{"net", "os", "log", "log/slog", "github.com/", "k8s.io/", "sigs.k8s.io/", "go.yaml.in/"}},
+	"engine/decode": {never: network},
+	// Talks to S3; reads only, and never writes to disk.
+	"engine/store":     {never: append(cluster, languages...)},
 	"engine/region":    {never: network},
 	"engine/retention": {may: []string{"engine/schedule"}, never: network},
 	"engine/schedule":  {never: network},
@@ -38,13 +40,25 @@ var rooms = map[string]room{
 	"engine/rego":             {may: []string{"engine", "engine/host"}, never: append([]string{"github.com/google/cel-go"}, cluster...)},
 	"engine/cel":              {may: []string{"engine", "engine/host"}, never: append([]string{"github.com/open-policy-agent/opa"}, cluster...)},
 	"engine/inspect/manifest": {may: []string{"engine", "engine/decode"}, never: append(network, languages...)},
+	// What needs what, and what a Velero schedule selects: questions of more than one inspector, which may not import each other.
+	"engine/dependency":     {may: []string{"engine"}, never: append(network, append(cluster, languages...)...)},
+	"engine/selection":      {may: []string{"engine"}, never: append(network, append(cluster, languages...)...)},
+	"engine/inspect/velero": {may: []string{"engine", "engine/decode", "engine/store"}, never: append(cluster, languages...)},
+	"engine/inspect/bucket": {may: []string{"engine", "engine/decode", "engine/store", "engine/exported"}, never: append(cluster, languages...)},
+	"engine/inspect/cloud":  {may: []string{"engine", "engine/decode", "engine/store", "engine/exported"}, never: append(cluster, languages...)},
+	// What the clouds' own commands print, and the access policies in it, read alike for buckets and for the rest.
+	"engine/exported":        {may: []string{"engine", "engine/decode"}, never: append(network, append(cluster, languages...)...)},
+	"engine/inspect/etcd":    {may: []string{"engine", "engine/decode"}, never: append(cluster, languages...)},
+	"engine/inspect/cluster": {may: []string{"engine", "engine/decode"}, never: languages},
 	// go-sarif brings a schema validator that can fetch; nothing here calls it.
 	"engine/report": {may: []string{"engine"}, never: append(cluster, languages...)},
 	"policies":      {never: []string{"net", "os/exec"}},
 	"bundles": {may: []string{"engine", "engine/decode", "engine/rego", "engine/cel", "engine/host", "engine/region", "engine/inspect/manifest"},
 		never: cluster},
 	"cmd/proviso": {may: everything},
-	"test":        {may: everything},
+	// Suites on real servers, which `make test` builds.
+	"test/real": {may: everything},
+	"test":      {may: everything},
 }
 
 type pkg struct {

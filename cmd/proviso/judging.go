@@ -75,14 +75,27 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	if err != nil {
 		return err
 	}
-	held, err := manifest.Hold(append(slices.Clone(paths), j.facts...)...)
+	asked := &sources{paths: paths}
+	if operation == "" {
+		if asked, err = openSources(ctx, paths, set); err != nil {
+			return err
+		}
+	}
+	held, err := manifest.Hold(append(slices.Clone(asked.paths), j.facts...)...)
 	if err != nil {
 		return err
 	}
-	files := &manifest.Files{Paths: paths, Stdin: stdin, Held: held, StdinName: j.stdinName, Namespace: j.namespace, Operation: operation, Misspelt: set.Misspelt}
-	facts := manifest.NewFacts(paths, j.facts, stdin, set.FactKinds())
+	files := &manifest.Files{Paths: asked.paths, Stdin: stdin, Held: held, StdinName: j.stdinName, Namespace: j.namespace, Operation: operation, Misspelt: set.Misspelt}
+	facts := manifest.NewFacts(asked.paths, j.facts, stdin, set.FactKinds())
 	facts.Namespace, facts.Held = j.namespace, held
-	r := set.Run(ctx, both{files.Inspect, facts.Trouble}, facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
+	snapshots := manifest.NewFacts(nil, j.facts, stdin, set.FactKinds())
+	snapshots.Held = held
+	asked.facts.files, asked.facts.snapshots = facts, snapshots
+	in := each{files.Inspect}
+	for _, i := range asked.inspectors {
+		in = append(in, i.Inspect)
+	}
+	r := set.Run(ctx, append(in, facts.Trouble), asked.facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
 	if !j.quiet {
 		stop := progress(s.err, &r)
 		defer stop()
@@ -100,13 +113,13 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	return nil
 }
 
-// both inspects one thing after another.
-type both []func(context.Context) iter.Seq2[*engine.Subject, error]
+// each inspects one thing after another.
+type each []func(context.Context) iter.Seq2[*engine.Subject, error]
 
 // Inspect is part of engine.Inspector.
-func (b both) Inspect(ctx context.Context) iter.Seq2[*engine.Subject, error] {
+func (e each) Inspect(ctx context.Context) iter.Seq2[*engine.Subject, error] {
 	return func(yield func(*engine.Subject, error) bool) {
-		for _, inspect := range b {
+		for _, inspect := range e {
 			for sub, err := range inspect(ctx) {
 				if !yield(sub, err) {
 					return

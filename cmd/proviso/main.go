@@ -15,6 +15,8 @@ import (
 	_ "time/tzdata" // schedules name time zones, and not every machine has their data
 
 	"github.com/spf13/cobra"
+
+	"proviso.dev/proviso/engine/inspect/etcd"
 )
 
 // The exit codes, the same for every verb and format. Where several hold, 4 wins over 1, 1 over 3, 3 over 2.
@@ -26,6 +28,9 @@ const (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == etcd.Verb {
+		os.Exit(etcd.Child(os.Args[2:], os.Stdin, os.Stdout))
+	}
 	if os.Getenv("GOGC") == "" {
 		// A run lives briefly and holds little: collecting at four times the live heap costs some tens of MiB and saves a
 		// third of the time.

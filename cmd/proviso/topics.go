@@ -29,6 +29,27 @@ func topics() []*cobra.Command {
 Where several hold, 4 wins over 1, 1 over 3, and 3 over 2. --fail-on sets which failures are violations;
 --allow-unknown takes unknowns out of code 2 whose sole cause is a fact nobody could answer. Any other unknown
 gives 2 whatever the profile's unknown says: say what is missing, or waive it.`},
+		{Use: "sources", Short: "What proviso scan can look at", Long: `What proviso scan can look at; several at once are judged as one fleet:
+
+  PATH or -                     files or folders of manifests, or standard input
+  velero:DIR                    a copy of a Velero prefix, or of one backup: a folder, .tar, .tar.gz or .tgz
+  velero:s3://BUCKET/PREFIX     the same where it lies; the bucket's settings are judged, too
+  bucket:s3://BUCKET/PREFIX     an S3 bucket: its settings, and the lock of every object version under the prefix
+  bucket:FILE                   a bucket's settings as JSON: aws s3api answers, gcloud storage buckets describe
+                                --raw --format=json, az storage account show and container show
+  cloud:FILE                    snapshots, locks, keys and access policies as the provider's command prints them in JSON,
+                                and format files of kopia and restic repositories; a folder stands for its files
+  etcd:FILE                     a snapshot as etcdctl snapshot save writes it
+  cluster: or cluster:CONTEXT   a live cluster: the kubeconfig's current context, or the one named
+
+An S3 server that is not Amazon's is named by ?endpoint=URL, and a region by ?region=REGION; quote them for the shell.
+Credentials are those of the AWS environment (AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws and so on) and of the kubeconfig.
+Everything is only read, nothing is unpacked to disk, and the contents of Secrets go no further than a digest.
+
+Facts stay within the source: the objects of a backup answer for the backup, then --facts. Where a scan has schedules or
+backups, every volume claim is joined with what protects it (kind Protection), and where it has a bucket, every
+BackupStorageLocation with what was found there (kind StorageLocation). What could not be seen is listed as unread, and
+the exit code is 2.`},
 		{Use: "verdicts", Short: "What pass, fail, unknown and notApplicable mean, and what is done about them", Long: `Verdicts say what is true:
 
   pass           the rule ran and found nothing wrong

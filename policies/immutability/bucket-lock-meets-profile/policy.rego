@@ -42,6 +42,7 @@ violations contains {"message": m, "path": lock.path} if {
 
 violations contains {"message": "the bucket locks no object by default, want a default retention with mode and period", "path": rule} if {
 	input.object.kind == "Bucket"
+	not scanned
 	days == null
 	years == null
 }
@@ -53,6 +54,7 @@ violations contains {"message": "the default retention has both days and years, 
 
 violations contains {"message": m, "path": concat(".", [rule, "mode"])} if {
 	input.object.kind == "Bucket"
+	not scanned
 	count(locked) > 0
 	not mode in input.params.lockModes
 	m := sprintf("the lock's mode is %s, want %s", [or_none(mode), concat(" or ", input.params.lockModes)])
@@ -72,4 +74,64 @@ violations contains {"message": "the retention policy can be taken away, want is
 	count(locked) > 0
 	not "GOVERNANCE" in input.params.lockModes
 	object.get(input.object, ["spec", "retentionPolicy", "isLocked"], false) != true
+}
+
+# A bucket as a scan found it. A mode or a period that is too weak fails whatever else was not answered.
+scanned if startswith(input.object.apiVersion, "artifact.proviso.dev/")
+
+kept contains {"for": retention.horizon("s3-days", input.object.objectLock.days), "path": "objectLock.days"} if scanned
+
+kept contains {"for": retention.horizon("s3-years", input.object.objectLock.years), "path": "objectLock.years"} if scanned
+
+kept contains {"for": retention.horizon("gcs-seconds", input.object.objectLock.seconds), "path": "objectLock.seconds"} if scanned
+
+found contains {"message": sprintf("the lock's mode is %s, want %s", [input.object.objectLock.mode, concat(" or ", input.params.lockModes)]), "path": "objectLock.mode"} if {
+	scanned
+	not input.object.objectLock.mode in input.params.lockModes
+}
+
+found contains {"message": "the lock has both days and years, want one of them", "path": "objectLock.years"} if {
+	count(kept) > 1
+}
+
+found contains {"message": "the bucket locks no object by default, want a default retention with mode and period", "path": "objectLock"} if {
+	input.object.objectLock.enabled == true
+	call in {"answered", "not made"}
+	count(kept) == 0
+}
+
+found contains {"message": m, "path": lock.path} if {
+	not tagless
+	some lock in kept
+	minimum := input.params.minByProfile[profile]
+	not retention.covers(lock["for"], minimum)
+	m := sprintf("objects are locked %s, want at least %s for the profile %s", [retention.text(lock["for"]), retention.text(minimum), profile])
+}
+
+violations contains v if some v in found
+
+call := object.get(input.object, ["calls", "objectLock", "state"], "not made") if scanned
+
+violations contains {"message": verdict.unknown(sprintf("how the bucket locks is not known: the call was %s %s", [call, object.get(input.object, ["calls", "objectLock", "message"], "and says nothing of a lock")])), "path": ""} if {
+	scanned
+	count(found) == 0
+	not answered
+}
+
+answered if {
+	call in {"answered", "not made"}
+	is_string(input.object.objectLock.mode)
+	input.object.objectLock.enabled == true
+}
+
+# Without the tags the profile is not known, and only what meets every profile meets it.
+tagless if object.get(input.object, ["calls", "tagging", "state"], "") in {"refused", "failed"}
+
+violations contains {"message": verdict.unknown("the bucket's retention profile is not known: its tags were not given"), "path": ""} if {
+	scanned
+	tagless
+	count(found) == 0
+	some lock in kept
+	some minimum in input.params.minByProfile
+	not retention.covers(lock["for"], minimum)
 }

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/dependency"
+	"proviso.dev/proviso/engine/inspect/bucket"
+	"proviso.dev/proviso/engine/inspect/cloud"
+	"proviso.dev/proviso/engine/inspect/cluster"
+	"proviso.dev/proviso/engine/inspect/etcd"
+	"proviso.dev/proviso/engine/inspect/velero"
+	"proviso.dev/proviso/engine/store"
+)
+
+// scheme is how a source that is no path starts.
+var scheme = regexp.MustCompile(`^[a-z0-9]{2,}:`)
+
+// artifacts is the group of what was never a Kubernetes object.
+const artifacts = "artifact.proviso.dev"
+
+// sources are what a command was asked to look at: inspectors in the order named, and who answers facts about what comes
+// from each.
+type sources struct {
+	set        *engine.Set
+	paths      []string
+	clouds     []string
+	inspectors []engine.Inspector
+	facts      answers
+	live       map[string]bool
+}
+
+// open makes sources of what the command line names. Manifests come first.
+func openSources(ctx context.Context, args []string, set *engine.Set) (*sources, error) {
+	c := &sources{set: set, facts: answers{own: map[string]engine.FactSource{}, buckets: map[string][]*engine.Subject{}}, live: map[string]bool{}}
+	for _, arg := range args {
+		kind, rest, _ := strings.Cut(arg, ":")
+		if _, err := os.Stat(arg); err == nil || !scheme.MatchString(arg) {
+			c.paths = append(c.paths, arg)
+			continue
+		}
+		if err := c.open(ctx, arg, kind, rest); err != nil {
+			return nil, fmt.Errorf("scan %s: %w", arg, err)
+		}
+	}
+	if len(c.clouds) > 0 {
+		c.inspectors = append(c.inspectors, &cloud.Files{Paths: c.clouds})
+	}
+	return c, nil
+}
+
+func (c *sources) open(ctx context.Context, arg, kind, rest string) error {
+	if rest == "" && kind != "cluster" {
+		return fmt.Errorf("it names nothing: want %s: and a place, see proviso help sources", kind)
+	}
+	switch kind {
+	case "velero":
+		return c.velero(ctx, rest)
+	case "bucket":
+		return c.bucket(ctx, rest)
+	case "cloud":
+		c.clouds = append(c.clouds, rest)
+	case "etcd":
+		c.inspectors = append(c.inspectors, &etcd.File{Path: rest})
+	case "cluster":
+		s, err := cluster.Connect(rest)
+		if err != nil {
+			return err
+		}
+		s.Kinds, s.FactKinds = c.set.Kinds(), c.set.FactKinds()
+		c.inspectors, c.facts.own[arg] = append(c.inspectors, s), s
+	default:
+		return fmt.Errorf("there is no kind of source %q: want velero, bucket, cloud, etcd or cluster, or a path that is there", kind)
+	}
+	return nil
+}
+
+// velero judges backups and, where they lie in a bucket, the bucket.
+func (c *sources) velero(ctx context.Context, place string) error {
+	s, err := store.Open(ctx, place)
+	if err != nil {
+		return err
+	}
+	in := &velero.Source{Store: s, Kinds: c.set.FactKinds(), Plan: func() velero.Planner { return dependency.New() }}
+	c.inspectors, c.facts.own[s.String()] = append(c.inspectors, in), in
+	if !strings.HasPrefix(place, "s3://") {
+		return nil
+	}
+	source, err := store.ParseSource(place)
+	if err != nil {
+		return err
+	}
+	return c.look(ctx, source, false)
+}
+
+func (c *sources) bucket(ctx context.Context, place string) error {
+	if !strings.HasPrefix(place, "s3://") {
+		if _, err := os.Stat(place); err != nil {
+			return err
+		}
+		return c.first(ctx, &bucket.Exported{Files: []string{place}})
+	}
+	source, err := store.ParseSource(place)
+	if err != nil {
+		return err
+	}
+	return c.look(ctx, source, true)
+}
+
+// look asks a bucket what it is, once.
+func (c *sources) look(ctx context.Context, s store.Source, objects bool) error {
+	name := s.Endpoint + " " + s.Bucket
+	if c.live[name] && !objects {
+		return nil
+	}
+	c.live[name] = true
+	return c.first(ctx, &bucket.Live{Source: s, Objects: objects})
+}
+
+// first takes the buckets that an inspector begins with, so that facts about them can be answered from the start.
+func (c *sources) first(ctx context.Context, in engine.Inspector) error {
+	next, stop := iter.Pull2(in.Inspect(ctx))
+	begun := &begun{next: next, stop: stop}
+	for {
+		sub, err, ok := next()
+		if !ok {
+			break
+		}
+		if err == nil && sub.Kind == "Bucket" {
+			if known := c.facts.buckets[sub.Name]; slices.ContainsFunc(known, func(k *engine.Subject) bool { return k.Origin.Source == sub.Origin.Source }) {
+				continue
+			}
+			c.facts.buckets[sub.Name] = append(c.facts.buckets[sub.Name], sub)
+		}
+		begun.pending = append(begun.pending, outcome{sub, err})
+		if err == nil && sub.Kind != "Bucket" {
+			break
+		}
+	}
+	c.inspectors = append(c.inspectors, begun)
+	return ctx.Err()
+}
+
+type outcome struct {
+	sub *engine.Subject
+	err error
+}
+
+// begun is an inspection that was begun before the run.
+type begun struct {
+	pending []outcome
+	next    func() (*engine.Subject, error, bool)
+	stop    func()
+}
+
+// Inspect is part of engine.Inspector. It can be taken once.
+func (b *begun) Inspect(context.Context) iter.Seq2[*engine.Subject, error] {
+	return func(yield func(*engine.Subject, error) bool) {
+		defer b.stop()
+		for _, o := range b.pending {
+			if !yield(o.sub, o.err) {
+				return
+			}
+		}
+		for {
+			sub, err, ok := b.next()
+			if !ok || !yield(sub, err) {
+				return
+			}
+		}
+	}
+}
+
+// answers answers a fact from the subject's own source, then from the snapshots; what a bucket is, from all buckets that
+// were looked at.
+type answers struct {
+	own       map[string]engine.FactSource
+	buckets   map[string][]*engine.Subject
+	files     engine.FactSource
+	snapshots engine.FactSource
+}
+
+// Fact is part of engine.FactSource.
+func (a answers) Fact(ctx context.Context, q engine.FactQuery, about *engine.Subject) (any, engine.FactState, error) {
+	if q.Group == artifacts && q.Kind == "Bucket" {
+		switch found := a.buckets[q.Name]; len(found) {
+		case 0:
+			return nil, engine.FactUnknown, fmt.Errorf("the bucket %q was not looked at: scan bucket:s3://%s, too", q.Name, q.Name)
+		case 1:
+			return found[0].Object, engine.FactFound, nil
+		default:
+			return nil, engine.FactUnknown, fmt.Errorf("%d buckets are named %q: %w", len(found), q.Name, engine.ErrDoubtful)
+		}
+	}
+	own, ok := a.own[about.Origin.Source]
+	if !ok {
+		return a.files.Fact(ctx, q, about)
+	}
+	value, state, err := own.Fact(ctx, q, about)
+	if state != engine.FactUnknown || errors.Is(err, engine.ErrDoubtful) {
+		return value, state, err
+	}
+	if value, state, _ := a.snapshots.Fact(ctx, q, about); state != engine.FactUnknown {
+		return value, state, nil
+	}
+	return nil, engine.FactUnknown, err
+}

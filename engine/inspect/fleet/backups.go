@@ -1,0 +1,272 @@
+package fleet
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/selection"
+)
+
+// good is a backup that holds the data.
+type good struct {
+	name, namespace, location string
+	completed                 time.Time
+	object, contents          map[string]any
+	method                    selection.Method
+}
+
+// backups finds the good backups, newest first, the copies they make and the drills that tried them.
+func (p *protection) backups(ask asked) {
+	var all []good
+	for _, n := range p.kinds["Backup"].sorted() {
+		b := p.kinds["Backup"][n]
+		if text(b, "status", "phase") != "Completed" || number(dig(b, "status", "errors")) != 0 {
+			continue
+		}
+		spec, _ := b["spec"].(map[string]any)
+		g := good{name: n.name, namespace: n.namespace, location: p.locationName(spec, n.namespace), object: b}
+		completed, err := time.Parse(time.RFC3339, text(b, "status", "completionTimestamp"))
+		if err != nil {
+			p.doubt("backup "+n.name, "it does not say when it completed")
+			continue
+		}
+		g.completed = completed.UTC()
+		answer, method, why := ask(spec, n.namespace)
+		if answer == selection.Unknown {
+			p.doubt("backup "+n.name, why)
+		}
+		if answer != selection.Selected {
+			continue
+		}
+		g.method, g.contents = method, p.contentsOf(g)
+		if taken, why := p.holds(g); !taken {
+			if why != "" {
+				p.doubt("backup "+n.name, why)
+			}
+			continue
+		}
+		all = append(all, g)
+	}
+	slices.SortStableFunc(all, func(a, b good) int { return b.completed.Compare(a.completed) })
+	listed := []any{}
+	for _, g := range all[:min(len(all), maxBackups)] {
+		one := map[string]any{"name": g.name, "location": g.location, "completed": g.completed.Format(time.RFC3339), "errors": int64(0)}
+		if at := text(g.object, "status", "expiration"); at != "" {
+			one["expiration"] = at
+		}
+		listed = append(listed, one)
+	}
+	p.object["backups"] = listed
+	if len(all) > 0 {
+		p.object["lastGood"] = map[string]any{"name": all[0].name, "completed": all[0].completed.Format(time.RFC3339), "location": all[0].location}
+	} else if !p.whole {
+		p.doubt("backups", fmt.Sprintf("not every backup of %s was listed", p.declared.Name))
+	}
+	p.places(all)
+	p.drill(all)
+}
+
+// contentsOf is what was found in the store under the backup's name; nil where no store was in the scan or two tell
+// different things.
+func (p *protection) contentsOf(g good) map[string]any {
+	var found []map[string]any
+	bucket, prefix := p.objectStorage(g)
+	for _, c := range p.contents {
+		started, mine := text(c, "backup", "started"), text(g.object, "status", "startTimestamp")
+		other := started != "" && mine != "" && started != mine
+		at := text(c, "location", "bucket")
+		elsewhere := at != "" && bucket != "" && (at != bucket || strings.Trim(text(c, "location", "prefix"), "/") != strings.Trim(prefix, "/"))
+		if text(c, "backup", "name") == g.name && text(c, "backup", "namespace") == g.namespace && !other && !elsewhere {
+			found = append(found, c)
+		}
+	}
+	if len(found) != 1 {
+		return nil
+	}
+	return found[0]
+}
+
+func (p *protection) objectStorage(g good) (bucket, prefix string) {
+	l := p.kinds["BackupStorageLocation"][name{g.namespace, g.location}]
+	return text(l, "spec", "objectStorage", "bucket"), text(l, "spec", "objectStorage", "prefix")
+}
+
+// holds is whether the backup's own list of volumes has the claim's data; a backup whose list is not known is taken by its
+// spec.
+func (p *protection) holds(g good) (bool, string) {
+	if p.what != "PersistentVolumeClaim" || g.contents == nil || g.contents["volumesKnown"] != true {
+		return true, ""
+	}
+	for _, v := range list(g.contents, "volumes") {
+		if text(v, "pvc") == p.namespace+"/"+p.name {
+			return dig(v, "skipped") != true, ""
+		}
+	}
+	return false, ""
+}
+
+// places lists the copies: the cluster's own, and one for each place a good backup lies.
+func (p *protection) places(all []good) {
+	own := map[string]any{"location": p.declared.Name, "medium": "cluster", "offsite": false}
+	p.place(own, p.declared.Region, p.declared.Account)
+	seen := map[string]bool{}
+	for _, g := range all {
+		if g.method == selection.Snapshot && !seen["\x00"] {
+			seen["\x00"] = true
+			p.place(map[string]any{"location": g.location, "medium": "snapshot", "offsite": false}, p.declared.Region, p.declared.Account)
+		}
+		if g.method == selection.Snapshot || seen[g.location] {
+			continue
+		}
+		seen[g.location] = true
+		p.store(g)
+	}
+	if p.copies == nil {
+		p.copies = []any{}
+	}
+	p.object["copies"] = p.copies
+	p.object["domains"] = map[string]any{"regions": names(p.regions), "accounts": names(p.accounts), "media": names(p.media)}
+}
+
+// store is the copy in a backup's location, and one for each place its bucket is replicated to.
+func (p *protection) store(g good) {
+	l := p.kinds["BackupStorageLocation"][name{g.namespace, g.location}]
+	one := map[string]any{"location": g.location, "medium": "object-store"}
+	region, account := text(l, "spec", "config", "region"), ""
+	if bucket := text(l, "spec", "objectStorage", "bucket"); bucket != "" {
+		one["bucket"] = bucket
+	}
+	if provider := text(l, "spec", "provider"); provider != "" {
+		one["provider"] = provider
+	}
+	if g.contents != nil {
+		if complete, ok := dig(g.contents, "tarball", "complete").(bool); ok {
+			one["verified"] = complete
+		}
+	}
+	b := p.bucketOf(l)
+	if b == nil {
+		p.doubt("bucket of location "+g.location, "it was not in the scan, or two in the scan share its name")
+		p.place(one, region, account)
+		return
+	}
+	// What the bucket says counts more than what was declared.
+	if observed := text(b, "region"); observed != "" {
+		region = observed
+	}
+	account = text(b, "account")
+	if enabled, ok := dig(b, "objectLock", "enabled").(bool); ok {
+		one["immutable"] = enabled && text(b, "objectLock", "mode") == "COMPLIANCE"
+	}
+	if algorithm := text(b, "encryption", "algorithm"); algorithm != "" {
+		one["encrypted"] = algorithm != "none"
+	}
+	p.place(one, region, account)
+	for _, r := range list(b, "replication") {
+		if text(r, "status") == "Enabled" && text(r, "prefix") == "" {
+			p.place(map[string]any{"location": g.location, "bucket": text(r, "bucket"), "medium": "object-store"}, text(r, "region"), text(r, "account"))
+		}
+	}
+}
+
+func (p *protection) place(one map[string]any, region, account string) {
+	p.media[one["medium"].(string)] = true
+	if region != "" {
+		one["region"], p.regions[region] = region, true
+		if _, told := one["offsite"]; !told && p.declared.Region != "" {
+			one["offsite"] = region != p.declared.Region
+		}
+	}
+	if account != "" {
+		one["account"], p.accounts[account] = account, true
+	}
+	p.copies = append(p.copies, one)
+}
+
+func names(set map[string]bool) []any {
+	all := []any{}
+	for _, n := range slices.Sorted(maps.Keys(set)) {
+		all = append(all, n)
+	}
+	return all
+}
+
+// bucketOf is the bucket a location names; nil where none in the scan is it for certain.
+func (c *cluster) bucketOf(location map[string]any) map[string]any {
+	var found []map[string]any
+	want, endpoint := text(location, "spec", "objectStorage", "bucket"), strings.TrimSuffix(text(location, "spec", "config", "s3Url"), "/")
+	for _, b := range c.buckets {
+		at := strings.TrimSuffix(text(b, "endpoint"), "/")
+		if text(b, "metadata", "name") == want && want != "" && (at == "" || endpoint == "" || at == endpoint) {
+			found = append(found, b)
+		}
+	}
+	if len(found) != 1 {
+		return nil
+	}
+	return found[0]
+}
+
+// drill is the newest restore that worked of a backup that holds the data.
+func (p *protection) drill(all []good) {
+	var newest time.Time
+	try := func(name, backup, completed, started string) {
+		i := slices.IndexFunc(all, func(g good) bool { return g.name == backup })
+		end, err := time.Parse(time.RFC3339, completed)
+		if i < 0 || err != nil || !end.After(newest) {
+			return
+		}
+		newest = end
+		d := map[string]any{"name": name, "completed": end.UTC().Format(time.RFC3339), "location": all[i].location}
+		if begin, err := time.Parse(time.RFC3339, started); err == nil {
+			d["durationSeconds"] = int64(end.Sub(begin) / time.Second)
+		}
+		p.object["drill"] = d
+	}
+	for _, n := range p.kinds["Restore"].sorted() {
+		r := p.kinds["Restore"][n]
+		if text(r, "status", "phase") == "Completed" && number(dig(r, "status", "errors")) == 0 {
+			try(n.name, text(r, "spec", "backupName"), text(r, "status", "completionTimestamp"), text(r, "status", "startTimestamp"))
+		}
+	}
+	for _, d := range p.drills {
+		if d["succeeded"] == true {
+			try(text(d, "restore", "name"), text(d, "restore", "backup"), text(d, "completed"), text(d, "started"))
+		}
+	}
+}
+
+func number(v any) float64 {
+	switch n := v.(type) {
+	case int64:
+		return float64(n)
+	case float64:
+		return n
+	}
+	return 0
+}
+
+// location joins what a BackupStorageLocation declares with the bucket that is there.
+func (c *cluster) location(n name) *engine.Subject {
+	l := c.kinds["BackupStorageLocation"][n]
+	declared := map[string]any{}
+	for field, v := range map[string]any{"provider": text(l, "spec", "provider"), "bucket": text(l, "spec", "objectStorage", "bucket"), "prefix": text(l, "spec", "objectStorage", "prefix"),
+		"region": text(l, "spec", "config", "region"), "accessMode": text(l, "spec", "accessMode"), "endpoint": text(l, "spec", "config", "s3Url")} {
+		if v != "" {
+			declared[field] = v
+		}
+	}
+	o := map[string]any{"apiVersion": APIVersion, "kind": "StorageLocation", "metadata": map[string]any{"name": n.name, "namespace": n.namespace}, "cluster": c.declared.Name, "declared": declared}
+	if b := c.bucketOf(l); b != nil {
+		observed := maps.Clone(b)
+		for _, field := range []string{"metadata", "apiVersion", "kind"} {
+			delete(observed, field)
+		}
+		o["observed"] = observed
+	}
+	return &engine.Subject{APIVersion: APIVersion, Kind: "StorageLocation", Namespace: n.namespace, Name: n.name, Object: o, Origin: engine.Origin{Source: c.source}}
+}

@@ -1,0 +1,154 @@
+package velero
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"proviso.dev/proviso/engine"
+)
+
+// drill yields what the files of one restore tell.
+func (r *run) drill(f *folder) {
+	if len(f.files) > r.limits.Files {
+		r.unread(f.dir, engine.Hole, refuse("%d files in a restore's folder", r.limits.Files))
+		f.files = f.files[:r.limits.Files]
+	}
+	restore := map[string]any{"name": f.name}
+	fields := map[string]any{"restore": restore, "location": r.location(f)}
+	var log restoreLog
+	counted, read := false, false
+	for _, info := range f.files {
+		var use func(io.Reader) error
+		switch base(info) {
+		case "restore-" + f.name + "-logs.gz":
+			use = func(in io.Reader) error {
+				err := log.read(gunzip(in, 16*r.limits.Small, r.limits))
+				read = err == nil
+				return err
+			}
+		case "restore-" + f.name + "-results.gz":
+			use = func(in io.Reader) error {
+				v, err := value(in, r.limits)
+				if err != nil {
+					return err
+				}
+				res, err := readResults(v)
+				if err == nil {
+					fields["errors"], fields["warnings"], counted = res.errors, res.warnings, true
+				}
+				return err
+			}
+		case "restore-" + f.name + "-resource-list.json.gz":
+			use = func(in io.Reader) error {
+				n := int64(0)
+				err := resourceList(in, r.limits, func(string, string) { n++ })
+				if err == nil {
+					fields["items"] = n
+				}
+				return err
+			}
+		default:
+			continue
+		}
+		if _, err := r.file(r.ctx, info, use); err != nil {
+			r.unread(info.Key, trouble(err), fmt.Errorf("read restore: %w", err))
+		}
+	}
+	if read && !log.first.IsZero() {
+		fields["started"] = stamp(log.first)
+		if log.completed {
+			fields["completed"] = stamp(log.last)
+			fields["durationSeconds"] = int64(log.last.Sub(log.first) / time.Second)
+		}
+		if log.backup != "" {
+			fields["backup"], restore["backup"] = log.backup, log.backup
+		}
+		if n, ok := fields["errors"].(int64); ok && counted {
+			if n > 0 || log.completed {
+				fields["succeeded"] = n == 0
+			}
+		}
+	}
+	if r.stopped || r.Backup != "" && r.Backup != log.backup {
+		return
+	}
+	r.subject(r.artifact("Drill", path.Join(f.dir, "restore-"+f.name+"-logs.gz"), map[string]any{"name": f.name}, fields))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// restoreLog is what a restore's log tells.
+type restoreLog struct {
+	first, last time.Time
+	completed   bool
+	backup      string
+}
+
+var (
+	logTime   = regexp.MustCompile(`^time="([^"]+)"`)
+	logBackup = regexp.MustCompile(`[Ss]tarting restore of backup ([a-z0-9.-]+)/([a-z0-9.-]+)`)
+)
+
+// maxLogLine is how much of a line is looked at.
+const maxLogLine = 64 << 10
+
+// read takes logrus's text and JSON lines.
+func (l *restoreLog) read(r io.Reader) error {
+	in := bufio.NewReaderSize(r, maxLogLine)
+	for {
+		line, prefix, err := in.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		l.line(line)
+		for prefix && err == nil {
+			_, prefix, err = in.ReadLine()
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+}
+
+func (l *restoreLog) line(line []byte) {
+	var when, message string
+	if bytes.HasPrefix(line, []byte("{")) {
+		var entry struct{ Time, Msg string }
+		if json.Unmarshal(line, &entry) != nil {
+			return
+		}
+		when, message = entry.Time, entry.Msg
+	} else if m := logTime.FindSubmatch(line); m != nil {
+		when = string(m[1])
+		if _, rest, ok := strings.Cut(string(line), `msg="`); ok {
+			message, _, _ = strings.Cut(rest, `"`)
+		}
+	}
+	t, err := time.Parse(time.RFC3339, when)
+	if err != nil {
+		return
+	}
+	if l.first.IsZero() || t.Before(l.first) {
+		l.first = t
+	}
+	if t.After(l.last) {
+		l.last = t
+	}
+	if message == "restore completed" {
+		l.completed = true
+	}
+	if m := logBackup.FindStringSubmatch(message); m != nil && l.backup == "" {
+		l.backup = m[2]
+	}
+}

@@ -1,0 +1,111 @@
+package velero
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+
+	"proviso.dev/proviso/engine/store"
+)
+
+// folder is one backup's or restore's folder.
+type folder struct {
+	dir   string // its key, without a slash at its end; empty for the store's root
+	name  string // what its files are named after
+	files []store.Info
+}
+
+func (f *folder) file(name string) (store.Info, bool) {
+	i := slices.IndexFunc(f.files, func(i store.Info) bool { return path.Base(i.Key) == name })
+	if i < 0 {
+		return store.Info{}, false
+	}
+	return f.files[i], true
+}
+
+// prefix is what lies before backups/ or restores/.
+func (f *folder) prefix() string {
+	prefix := path.Dir(path.Dir(f.dir))
+	if prefix == "." || f.dir == "" {
+		return ""
+	}
+	return prefix
+}
+
+const metadataFile = "velero-backup.json"
+
+// folders lists the folders of backups and restores, in the order of their keys. An error comes with the folders that were
+// listed whole before it.
+func (s *Source) folders(ctx context.Context, limits Limits) (backups, restores []*folder, err error) {
+	prefix := strings.Trim(s.Prefix, "/")
+	if prefix != "" {
+		prefix += "/"
+	}
+	var last *folder
+	var lastList *[]*folder
+	n := 0
+	for info, bad := range s.Store.List(ctx, prefix) {
+		if bad != nil {
+			// The folder that was being listed may lack files; what lies in it is not judged as if it were whole.
+			if last != nil {
+				*lastList = (*lastList)[:len(*lastList)-1]
+			}
+			return backups, restores, bad
+		}
+		dir, file := path.Split(info.Key)
+		dir = strings.TrimSuffix(dir, "/")
+		if last == nil || last.dir != dir {
+			above := path.Base(path.Dir(dir))
+			list := &backups
+			switch {
+			case file == "":
+				continue
+			case dir != "" && above == "restores":
+				list = &restores
+			case dir != "" && above == "backups":
+			case rootFolder(info.Key, strings.TrimSuffix(prefix, "/"), dir):
+			default:
+				continue
+			}
+			if n++; n > limits.Folders {
+				return backups, restores, refuse("%d backups and restores in one store", limits.Folders)
+			}
+			last, lastList = &folder{dir: dir, name: path.Base(dir)}, list
+			*list = append(*list, last)
+		}
+		if len(last.files) <= limits.Files {
+			last.files = append(last.files, info)
+		}
+	}
+	for _, f := range backups {
+		f.rename()
+	}
+	return dropEmpty(backups), restores, nil
+}
+
+// rootFolder reports whether the store's root, or the prefix that was named, may itself be a backup's folder.
+func rootFolder(key, prefix, dir string) bool {
+	return dir == prefix && (strings.HasSuffix(key, ".gz") || strings.HasSuffix(key, ".json"))
+}
+
+// rename finds the backup's name where the folder has none of its own: the tarball is named after the backup.
+func (f *folder) rename() {
+	if path.Base(path.Dir(f.dir)) == "backups" && f.dir != "" {
+		return
+	}
+	f.name = ""
+	for _, i := range f.files {
+		if name, ok := strings.CutSuffix(path.Base(i.Key), ".tar.gz"); ok {
+			f.name = name
+		}
+	}
+}
+
+// dropEmpty leaves out a root that looked like a backup's folder and is none.
+func dropEmpty(folders []*folder) []*folder {
+	return slices.DeleteFunc(folders, func(f *folder) bool {
+		_, there := f.file(metadataFile)
+		return f.name == "" && !there
+	})
+}

@@ -1,0 +1,87 @@
+package completeness.no_volume_skipped
+
+import rego.v1
+
+violations contains v if some v in failed
+
+violations contains {"message": verdict.unknown(reason), "path": ""} if {
+	count(failed) == 0
+	some reason in unsure
+}
+
+judged[i] := volume if {
+	some i, volume in input.object.volumes
+	not exempt(volume)
+}
+
+exempt(volume) if {
+	some pattern in input.params.exemptions
+	regex.match(sprintf("^%s$", [replace(replace(pattern, ".", "[.]"), "*", "[^/]*")]), volume.pvc)
+}
+
+name(volume) := sprintf("claim %s", [volume.pvc]) if {
+	object.get(volume, "pvc", "") != ""
+} else := sprintf("volume %s", [volume.pv]) if {
+	object.get(volume, "pv", "") != ""
+} else := "a volume without a name"
+
+failed contains {"message": m, "path": sprintf("volumes[%d]", [i])} if {
+	some i, volume in judged
+	volume.skipped == true
+	m := sprintf("the data of %s was left out%s", [name(volume), reason(volume)])
+}
+
+failed contains {"message": m, "path": sprintf("volumes[%d]", [i])} if {
+	some i, volume in judged
+	broken(volume)
+	m := sprintf("the backup of %s failed%s", [name(volume), reason(volume)])
+}
+
+reason(volume) := sprintf(": %s", [volume.reason]) if {
+	object.get(volume, "reason", "") != ""
+} else := ""
+
+broken(volume) if lower(volume.result) == "failed"
+
+broken(volume) if volume.phase in {"Failed", "Canceled"}
+
+whole(volume) if lower(volume.result) == "succeeded"
+
+# Older versions say no result, and only the phase.
+whole(volume) if {
+	object.get(volume, "result", "") == ""
+	volume.phase == "Completed"
+}
+
+unsure contains "the backup's list of volumes is not there or not whole" if not input.object.volumesKnown
+
+unsure contains sprintf("whether the data of %s is in the backup is not known", [name(volume)]) if {
+	some volume in judged
+	volume.skipped != true
+	not whole(volume)
+}
+
+unsure contains sprintf("whether the data of %s was left out is not said", [name(volume)]) if {
+	some volume in judged
+	not is_boolean(object.get(volume, "skipped", null))
+}
+
+unsure contains sprintf("how the data of %s was backed up is not said", [name(volume)]) if {
+	some volume in judged
+	volume.skipped == false
+	object.get(volume, "method", "") == ""
+}
+
+# Claims are counted in the tarball.
+unsure contains "the backup was not read whole, so how many claims it holds is not known" if {
+	object.get(input.object, ["tarball", "complete"], false) != true
+}
+
+# A claim in the tarball whose volume no list names was left out without a word, or had no volume.
+unsure contains sprintf("the backup holds %d claims, and its list of volumes %d of them", [claims, listed]) if {
+	claims > listed
+}
+
+claims := max([n | some kind in ["v1/PersistentVolumeClaim", "/v1/PersistentVolumeClaim"]; n := input.object.kinds[kind]])
+
+listed := count({volume.pvc | some volume in input.object.volumes; volume.pvc != ""})
