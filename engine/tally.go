@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -102,9 +103,10 @@ func (t *tally) add(r Result) {
 		t.Summary.Unread++
 		return
 	}
-	if r.Subject.Origin.File != t.file {
+	// What lies in an archive is written ARCHIVE!ENTRY, and the archive is the file.
+	if file, _, _ := strings.Cut(r.Subject.Origin.File, "!"); file != t.file {
 		t.endFile()
-		t.file, t.covered = r.Subject.Origin.File, false
+		t.file, t.covered = file, false
 	}
 	t.Summary.Subjects++
 	if len(r.Decisions) > 0 {

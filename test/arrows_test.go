@@ -50,6 +50,7 @@ var rooms = map[string]room{
 	"engine/exported":        {may: []string{"engine", "engine/decode"}, never: append(network, append(cluster, languages...)...)},
 	"engine/inspect/etcd":    {may: []string{"engine", "engine/decode"}, never: append(cluster, languages...)},
 	"engine/inspect/cluster": {may: []string{"engine", "engine/decode"}, never: languages},
+	"engine/inspect/fleet":   {may: []string{"engine", "engine/schedule", "engine/retention", "engine/region", "engine/selection"}, never: append(network, append(cluster, languages...)...)},
 	// go-sarif brings a schema validator that can fetch; nothing here calls it.
 	"engine/report": {may: []string{"engine"}, never: append(cluster, languages...)},
 	"policies":      {never: []string{"net", "os/exec"}},

@@ -238,10 +238,11 @@ func (g *generator) object(apiVersion, kind, namespace, name string) map[string]
 		meta["namespace"] = namespace
 	}
 	labels := map[string]any{}
-	for key, values := range map[string][]string{"app": {"db", "web"}, "tier": {"gold", "tin", ""}} {
-		if g.chance(50) {
-			labels[key] = pick(g, values...)
-		}
+	if g.chance(50) {
+		labels["app"] = pick(g, "db", "web")
+	}
+	if g.chance(50) {
+		labels["tier"] = pick(g, "gold", "tin", "")
 	}
 	if g.chance(6) {
 		labels["velero.io/exclude-from-backup"] = pick(g, "true", "true", "false")

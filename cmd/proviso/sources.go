@@ -16,6 +16,7 @@ import (
 	"proviso.dev/proviso/engine/inspect/cloud"
 	"proviso.dev/proviso/engine/inspect/cluster"
 	"proviso.dev/proviso/engine/inspect/etcd"
+	"proviso.dev/proviso/engine/inspect/fleet"
 	"proviso.dev/proviso/engine/inspect/velero"
 	"proviso.dev/proviso/engine/store"
 )
@@ -74,8 +75,9 @@ func (c *sources) open(ctx context.Context, arg, kind, rest string) error {
 		if err != nil {
 			return err
 		}
-		s.Kinds, s.FactKinds = c.set.Kinds(), c.set.FactKinds()
-		c.inspectors, c.facts.own[arg] = append(c.inspectors, s), s
+		// What protects a claim is joined from kinds that few policies speak of.
+		s.Kinds, s.FactKinds = append(c.set.Kinds(), fleet.Kinds()...), c.set.FactKinds()
+		c.inspectors, c.facts.own["cluster:"+s.Name] = append(c.inspectors, s), s
 	default:
 		return fmt.Errorf("there is no kind of source %q: want velero, bucket, cloud, etcd or cluster, or a path that is there", kind)
 	}

@@ -108,7 +108,9 @@ func (r reader) named(rel relation, kind string, m map[string]any, key string) {
 }
 
 func (r reader) mounts(v map[string]any, account string) {
-	if s := child(v, "secret"); s != nil && !generated(account, text(s, "secretName")) {
+	if s := child(v, "secret"); generated(account, text(s, "secretName")) {
+		r.near(mount, "Secret", text(s, "secretName"), provided)
+	} else {
 		r.named(mount, "Secret", s, "secretName")
 	}
 	r.named(mount, "ConfigMap", child(v, "configMap"), "name")

@@ -36,10 +36,22 @@ type part struct {
 	elem   *part
 }
 
+// maxNesting is how deep collections within collections are told apart. A function that wraps its argument and is given
+// its own answer would nest without end.
+const maxNesting = 8
+
 // merge adds what o stands for and reports whether that was news.
-func (p *part) merge(o *part) (grew bool) {
+func (p *part) merge(o *part) (grew bool) { return p.mergeAt(o, 0) }
+
+func (p *part) mergeAt(o *part, depth int) (grew bool) {
 	if o == nil || o == p {
 		return false
+	}
+	if depth == maxNesting { // the innermost collection stands for its elements as well
+		for inner := o.elem; inner != nil; inner = inner.elem {
+			grew = p.mergeAt(&part{places: inner.places}, depth) || grew
+		}
+		o = &part{places: o.places}
 	}
 	for place := range o.places {
 		if !p.places[place] {
@@ -53,7 +65,7 @@ func (p *part) merge(o *part) (grew bool) {
 		if p.elem == nil {
 			p.elem = &part{}
 		}
-		grew = p.elem.merge(o.elem) || grew
+		grew = p.elem.mergeAt(o.elem, depth+1) || grew
 	}
 	return grew
 }
@@ -83,7 +95,8 @@ func (p *part) step(key string) *part {
 				next = place + quoted
 			}
 		}
-		if len(next) > maxPlace {
+		// Lists within lists within lists are read as the third, whose declaration covers what is in it.
+		if len(next) > maxPlace || strings.HasSuffix(next, "[*][*][*][*]") {
 			next = place
 		}
 		out.merge(&part{places: map[string]bool{next: true}})

@@ -8,6 +8,8 @@ import (
 
 func TestReads(t *testing.T) {
 	for name, c := range map[string]struct{ body, rest, want string }{
+		"a list of a list of": {`some x in wrap(wrap(wrap(input.object.a))); y := wrap(x); some z in wrap(y); z == 1`,
+			"wrap(x) := x if is_array(x)\nwrap(x) := [x] if not is_array(x)", "object.a object.a[*] object.a[*][*] object.a[*][*][*]"},
 		"plain":                 {`input.object.spec.ttl == 1`, "", "object.spec.ttl"},
 		"quoted key":            {`input.object.metadata.labels["a.b/c"] == 1`, "", `object.metadata.labels["a.b/c"]`},
 		"every root":            {`[input.operation, input.now, input.user.username, input.old.a, input.facts.ns.x] == [1, 2, 3, 4, 5]`, "", "facts.ns.x now old.a operation user.username"},

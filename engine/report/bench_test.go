@@ -88,7 +88,7 @@ func TestMemoryIsFlat(t *testing.T) {
 		}
 		return size
 	}
-	for _, name := range []string{"github", "json", "junit", "text"} {
+	for _, name := range []string{"dot", "github", "graph", "json", "junit", "text"} {
 		f, _ := report.Lookup(name)
 		short, long := live(f, 2_500), live(f, 25_000)
 		if long > short+1<<20 {

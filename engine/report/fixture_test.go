@@ -181,8 +181,36 @@ func subjects() steps {
 		&engine.Unread{Source: "deploy", Position: engine.Position{File: "deploy/values.yaml", Line: 1, Column: 1}, Err: errors.New("it has no apiVersion"), Kind: engine.NotManifest},
 		inFile(object("v1", "ConfigMap", "", "nobody-cares", nil), "deploy/config.yaml", "kind: ConfigMap", 1, nil),
 		contents,
+		restorePlan("velero", "nightly"),
 		&engine.Unread{Source: "velero:backups", Err: errors.New("list s3://backups/nightly: access denied"), Kind: engine.Hole},
 	}
+}
+
+// restorePlan is a plan whose texts all hold name.
+func restorePlan(namespace, name string) *engine.Subject {
+	s := object("artifact.proviso.dev/v1alpha1", "RestorePlan", namespace, name, nil)
+	s.Origin = engine.Origin{Source: "velero:backups"}
+	o := s.Object
+	o["complete"], o["nodes"], o["edges"] = false, int64(12), int64(5)
+	o["missing"] = []any{
+		map[string]any{"group": "", "kind": "Secret", "namespace": "shop", "name": name + "-db", "relation": "env", "optional": false, "by": []any{"Pod shop/" + name}, "count": int64(3)},
+		map[string]any{"group": "storage.k8s.io", "kind": "StorageClass", "name": "fast", "relation": "storageClass", "optional": false, "external": true, "by": []any{"PersistentVolumeClaim shop/data"}, "count": int64(1)},
+	}
+	o["definitions"] = []any{
+		map[string]any{"group": "x.io", "kind": "Thing", "versions": []any{"v1"}, "crd": "things.x.io", "present": true, "served": []any{"v2"}, "count": int64(1), "problem": "version v1 is not served"},
+		map[string]any{"group": "x.io", "kind": "Good", "versions": []any{"v2"}, "crd": "goods.x.io", "present": true, "served": []any{"v2"}, "count": int64(1)},
+	}
+	o["cycles"] = []any{[]any{"PersistentVolumeClaim shop/a", "PersistentVolumeClaim shop/b"}}
+	o["order"] = []any{
+		map[string]any{"step": int64(1), "items": []any{"Namespace shop", "StorageClass a", "StorageClass b", "StorageClass c", "StorageClass d", "StorageClass e", "StorageClass f"}},
+		map[string]any{"step": int64(2), "items": []any{"PersistentVolumeClaim shop/data"}},
+	}
+	o["graph"] = []any{
+		map[string]any{"from": "Pod shop/" + name, "to": "Secret shop/" + name + "-db", "relation": "env", "missing": true},
+		map[string]any{"from": "Pod shop/" + name, "to": "PersistentVolumeClaim shop/data", "relation": "claim"},
+	}
+	o["graphTruncated"] = true
+	return s
 }
 
 // run is a run over the steps by the policies.

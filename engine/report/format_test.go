@@ -44,6 +44,8 @@ func TestGolden(t *testing.T) {
 		{"junit", "junit.golden", report.Options{}},
 		{"junit", "junit-all.golden", report.Options{All: true}},
 		{"github", "github.golden", report.Options{}},
+		{"graph", "graph.golden", report.Options{}},
+		{"dot", "dot.golden", report.Options{}},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			f, ok := report.Lookup(c.format)
@@ -64,7 +66,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestLookup(t *testing.T) {
-	want := []string{"github", "json", "junit", "sarif", "text"}
+	want := []string{"dot", "github", "graph", "json", "junit", "sarif", "text"}
 	if got := report.Formats(); !slices.Equal(got, want) {
 		t.Errorf("Formats() = %v, want %v", got, want)
 	}

@@ -25,7 +25,7 @@ func Schema() []byte { return bytes.Clone(schema) }
 // are always there but "simulated"; a list is never null. [Schema] describes it.
 //
 // What was not read comes after the decisions and is kept until then, a bounded number of each kind; unreadOmitted
-// counts the rest.
+// counts the rest. So do restore plans and plansOmitted.
 func JSON(w io.Writer, r engine.Report, o Options) error {
 	d := newDocument(w)
 	d.field("apiVersion", "proviso.dev/v1alpha1")
@@ -38,11 +38,13 @@ func JSON(w io.Writer, r engine.Report, o Options) error {
 	d.field("policySet", jsonPolicySet{r.SetDigest, r.Policies})
 	d.open("decisions")
 	var missed unreads
+	var found plans
 	for result := range r.Results {
 		if result.Unread != nil {
 			missed.add(result.Unread)
 			continue
 		}
+		found.add(result.Subject)
 		for i := range result.Decisions {
 			if listed(&result.Decisions[i], o) {
 				d.element(jsonDecisionOf(result.Subject, &result.Decisions[i], r.At))
@@ -66,7 +68,11 @@ func JSON(w io.Writer, r engine.Report, o Options) error {
 	}
 	d.close()
 	d.open("plans")
+	for i := range found.kept {
+		d.element(&found.kept[i])
+	}
 	d.close()
+	d.field("plansOmitted", found.seen-len(found.kept))
 	d.field("coverage", jsonCoverage{t.Coverage.Expected, t.Coverage.Covered, jsonFiles{t.Coverage.FilesWithoutPolicy, list(t.Coverage.FirstFiles)}, list(t.Coverage.KindsWithoutPolicy)})
 	d.field("complete", t.Complete)
 	d.field("summary", t.Summary)
@@ -163,11 +169,15 @@ type jsonFiles struct {
 	First []string `json:"first"`
 }
 
-func jsonDecisionOf(s *engine.Subject, d *engine.Decision, now time.Time) *jsonDecision {
+func jsonSubjectOf(s *engine.Subject) jsonSubject {
 	o := s.Origin
+	return jsonSubject{s.APIVersion, s.Kind, s.Namespace, s.Name, jsonOrigin{o.Source, o.File, o.Line, o.Column, o.Digest}}
+}
+
+func jsonDecisionOf(s *engine.Subject, d *engine.Decision, now time.Time) *jsonDecision {
 	j := &jsonDecision{
 		Policy:     jsonPolicy{d.Policy.ID, d.Policy.Title, d.Policy.Severity.String(), d.Policy.Digest},
-		Subject:    jsonSubject{s.APIVersion, s.Kind, s.Namespace, s.Name, jsonOrigin{o.Source, o.File, o.Line, o.Column, o.Digest}},
+		Subject:    jsonSubjectOf(s),
 		Verdict:    d.Verdict,
 		Effect:     d.Effect,
 		Violations: make([]jsonViolation, len(d.Violations)),
@@ -176,7 +186,7 @@ func jsonDecisionOf(s *engine.Subject, d *engine.Decision, now time.Time) *jsonD
 		Fix:        d.Policy.Fix,
 	}
 	for i, v := range d.Violations {
-		at := o.Place(v.Path)
+		at := s.Origin.Place(v.Path)
 		j.Violations[i] = jsonViolation{v.Message, v.Path, at.Line, at.Column}
 	}
 	if w := d.Waiver; w != nil {

@@ -32,7 +32,9 @@ type Options struct {
 }
 
 var formats = map[string]Format{
+	"dot":    DOT,
 	"github": GitHub,
+	"graph":  Graph,
 	"json":   JSON,
 	"junit":  JUnit,
 	"sarif":  SARIF,

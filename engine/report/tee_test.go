@@ -60,7 +60,7 @@ func TestTeeWritesWhatEachFormatWritesAlone(t *testing.T) {
 		funcs = append(funcs, to(outs[name], f))
 	}
 	trailer, err := report.Tee(sample(t), funcs...)
-	if err != nil || trailer.Summary.Subjects != 4 {
+	if err != nil || trailer.Summary.Subjects != 5 {
 		t.Fatalf("Tee = %v, %v", trailer, err)
 	}
 	for name, got := range outs {
@@ -113,7 +113,7 @@ func TestTeeGoesOnWithoutThoseThatLeave(t *testing.T) {
 
 func TestTeeWithoutOutputsTakesTheRunToItsEnd(t *testing.T) {
 	trailer, err := report.Tee(sample(t))
-	if err != nil || trailer.Summary.Subjects != 4 {
+	if err != nil || trailer.Summary.Subjects != 5 {
 		t.Errorf("Tee = %v, %v", trailer.Summary, err)
 	}
 }
@@ -161,7 +161,7 @@ func TestStrangersBytesStayVisible(t *testing.T) {
 	inFile(bad, hostile, hostile, 1, nil)
 	bad.Origin.Template, bad.Origin.Source = hostile, hostile
 	contents := object("artifact.proviso.dev/v1alpha1", "BackupContents", hostile, hostile, nil)
-	in := steps{bad, contents, inFile(object("v1", hostile, "", "", nil), hostile+"2", "", 1, nil),
+	in := steps{bad, contents, restorePlan(hostile, hostile), inFile(object("v1", hostile, "", "", nil), hostile+"2", "", 1, nil),
 		&engine.Unread{Source: hostile, Position: engine.Position{File: hostile}, Err: errors.New(hostile)},
 		&engine.Unread{Source: hostile, Err: errors.New(hostile), Kind: engine.Hole}, &engine.Unread{Err: errors.New(hostile), Kind: engine.NotManifest}}
 	for _, name := range report.Formats() {

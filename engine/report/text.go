@@ -29,12 +29,14 @@ func Text(w io.Writer, r engine.Report, o Options) error {
 	}
 	var missed unreads
 	var files fileCount
+	var found plans
 	for result := range r.Results {
 		if result.Unread != nil {
 			missed.add(result.Unread)
 			continue
 		}
 		files.see(result.Subject)
+		found.add(result.Subject)
 		for i := range result.Decisions {
 			if d := &result.Decisions[i]; listed(d, o) {
 				t.decision(result.Subject, d)
@@ -45,6 +47,7 @@ func Text(w io.Writer, r engine.Report, o Options) error {
 		}
 	}
 	trailer := r.Trailer()
+	t.plans(&found, o)
 	t.unread(&missed, o)
 	t.trailer(trailer, files.n, o)
 	if r.Simulated {

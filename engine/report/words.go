@@ -278,7 +278,7 @@ type fileCount struct {
 }
 
 func (c *fileCount) see(s *engine.Subject) {
-	if f := s.Origin.File; f != "" && f != c.last {
+	if f, _, _ := strings.Cut(s.Origin.File, "!"); f != "" && f != c.last { // an archive is one file
 		c.last = f
 		c.n++
 	}

@@ -255,8 +255,15 @@ func (f inquiry) labelled(in string) found {
 	s := f.spec.selectors
 	var own, listed *filter
 	if f.policy != nil && f.o.ClusterScoped {
-		own = f.policy.clusterFilter(f.lists.known, f.o.Resource)
-		listed = own
+		// A policy for all namespaces is asked about the empty one too, which is where cluster-scoped kinds are listed.
+		var there bool
+		if listed, there = f.policy.namespaceFilter(f.lists.known, "", f.o.Resource); there && listed == nil {
+			return no("the resource policy does not name its kind for all namespaces")
+		}
+		if len(f.policy.cluster) > 0 {
+			listed = f.policy.clusterFilter(f.lists.known, f.o.Resource)
+		}
+		own = listed
 	} else if f.policy != nil {
 		var there, ok bool
 		if listed, there = f.policy.namespaceFilter(f.lists.known, in, f.o.Resource); there && listed == nil {

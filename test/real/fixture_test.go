@@ -1,22 +1,23 @@
 package real
 
 import (
+	"bytes"
+	"compress/gzip"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 const fixture = "../testdata/velero"
 
-// The fixture of the fast tests is a backup and a restore that a real Velero made; -update makes it anew.
+// The fixture of the fast tests is a backup and a restore that a real Velero made. Velero still writes the same files and the same objects;
+// -update makes the fixture anew.
 func TestRealFixture(t *testing.T) {
-	if !*update {
-		t.Skip("makes test/testdata/velero anew with -update only")
-	}
 	v := velero(t)
 	l := v.locations["versitygw-plain"]
 	v.backup(t, "shop-20261101", l.name, "Completed", "--include-namespaces", "shop", "--labels", "team=retail")
@@ -24,25 +25,47 @@ func TestRealFixture(t *testing.T) {
 	if got := v.phase(t, "restores", "shop-drill"); got != "Completed" {
 		t.Fatalf("restore: phase %s, want Completed\n%s", got, v.do(t, "restore", "logs", "shop-drill"))
 	}
-	keys := l.store.keys(t, l.bucket, prefix+"/")
+	now := map[string][]byte{}
+	for _, key := range l.store.keys(t, l.bucket, prefix+"/") {
+		name := strings.TrimPrefix(key, prefix+"/")
+		if strings.HasPrefix(name, "backups/shop-20261101/") || strings.HasPrefix(name, "restores/shop-drill/") {
+			now[name] = l.store.get(t, l.bucket, key)
+		}
+	}
+	if *update {
+		write(t, now)
+	}
+	kept := map[string][]byte{}
+	err := filepath.WalkDir(fixture, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(fixture, path)
+		if err != nil {
+			return err
+		}
+		kept[filepath.ToSlash(name)], err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Sorted(maps.Keys(kept)), slices.Sorted(maps.Keys(now)); !slices.Equal(got, want) {
+		t.Errorf("the fixture has files\n%v, Velero writes\n%v: make it anew with -update", got, want)
+	}
+	const list = "backups/shop-20261101/shop-20261101-resource-list.json.gz"
+	if got, want := unzip(t, kept[list]), unzip(t, now[list]); got != want {
+		t.Errorf("the fixture's backup lists\n%s, Velero lists\n%s: make it anew with -update", got, want)
+	}
+}
+
+func write(t *testing.T, files map[string][]byte) {
+	t.Helper()
 	if err := os.RemoveAll(fixture); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range keys {
-		rel := strings.TrimPrefix(key, prefix+"/")
-		if !strings.HasPrefix(rel, "backups/shop-20261101/") && !strings.HasPrefix(rel, "restores/shop-drill/") {
-			continue
-		}
-		answer, err := l.store.client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &l.bucket, Key: &key})
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(fixture, filepath.FromSlash(rel))
+	for name, data := range files {
+		file := filepath.Join(fixture, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -50,4 +73,17 @@ func TestRealFixture(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func unzip(t *testing.T, data []byte) string {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -18,6 +18,7 @@ import (
 const (
 	storeKey    = "proviso-test"
 	storeSecret = "canary-store-key-5d1f0c"
+	region      = "eu-central-1"
 )
 
 // s3server is a store with object lock that listens on loopback.
@@ -30,7 +31,7 @@ type s3server struct {
 func newS3(name, address string) *s3server {
 	endpoint := "http://" + address
 	return &s3server{name: name, endpoint: endpoint, client: s3.New(s3.Options{
-		Region: "us-east-1", BaseEndpoint: &endpoint, UsePathStyle: true,
+		Region: region, BaseEndpoint: &endpoint, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(storeKey, storeSecret, ""),
 	})}
 }
@@ -53,7 +54,7 @@ var startGateway = sync.OnceValues(func() (*s3server, error) {
 	}
 	p, err := start("versitygw", []string{"ROOT_ACCESS_KEY=" + storeKey, "ROOT_SECRET_KEY=" + storeSecret},
 		filepath.Join(os.Getenv("PROVISO_TOOLS"), "versitygw"),
-		"--port", address, "--iam-dir", filepath.Join(dir, "iam"), "posix", "--versioning-dir", filepath.Join(dir, "ver"), filepath.Join(dir, "data"))
+		"--port", address, "--region", region, "--iam-dir", filepath.Join(dir, "iam"), "posix", "--versioning-dir", filepath.Join(dir, "ver"), filepath.Join(dir, "data"))
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ var startMinio = sync.OnceValues(func() (*s3server, error) {
 	}
 	dir := filepath.Join(scratch, "minio")
 	p, err := start("minio", []string{
-		"MINIO_ROOT_USER=" + storeKey, "MINIO_ROOT_PASSWORD=" + storeSecret, "MINIO_UPDATE=off", "MINIO_CALLHOME_ENABLE=off",
+		"MINIO_ROOT_USER=" + storeKey, "MINIO_ROOT_PASSWORD=" + storeSecret, "MINIO_UPDATE=off", "MINIO_SITE_REGION=" + region, "MINIO_CALLHOME_ENABLE=off",
 		"MINIO_KMS_SECRET_KEY=test-key:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 	}, filepath.Join(os.Getenv("PROVISO_TOOLS"), "minio"), "server", dir, "--address", address, "--console-address", console, "--quiet")
 	if err != nil {
@@ -105,7 +106,8 @@ func minio(t testing.TB) *s3server {
 // bucket makes a bucket; days > 0 makes it one with object lock that keeps each version in COMPLIANCE mode for as many days.
 func (s *s3server) bucket(t testing.TB, name string, days int32) {
 	t.Helper()
-	if _, err := s.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name, ObjectLockEnabledForBucket: aws.Bool(days > 0)}); err != nil {
+	if _, err := s.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name, ObjectLockEnabledForBucket: aws.Bool(days > 0),
+		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: region}}); err != nil {
 		t.Fatalf("make bucket %s on %s: %v", name, s.name, err)
 	}
 	if days > 0 {

@@ -23,7 +23,7 @@ const prefix = "team-a" // of every location
 
 // source is the location as Proviso is told of it.
 func (l location) source() string {
-	return fmt.Sprintf("s3://%s/%s?endpoint=%s&region=us-east-1", l.bucket, prefix, l.store.endpoint)
+	return fmt.Sprintf("s3://%s/%s?endpoint=%s&region=%s", l.bucket, prefix, l.store.endpoint, region)
 }
 
 // veleroServer is a Velero that runs, with one location per store with object lock and one without.
@@ -49,7 +49,7 @@ func velero(t testing.TB) *veleroServer {
 		for _, s := range []*s3server{gw, mo} {
 			for _, kind := range []string{"locked", "plain"} {
 				l := location{name: s.name + "-" + kind, bucket: "backups-" + kind, store: s}
-				s.bucket(t, l.bucket, map[string]int32{"locked": 30}[kind])
+				s.bucket(t, l.bucket, map[string]int32{"locked": 31}[kind])
 				v.locations[l.name] = l
 			}
 		}
@@ -94,7 +94,7 @@ func (v *veleroServer) install(t testing.TB) {
 		c.apply(t, map[string]any{"apiVersion": "velero.io/v1", "kind": "BackupStorageLocation", "metadata": map[string]any{"namespace": "velero", "name": l.name},
 			"spec": map[string]any{"provider": "aws", "objectStorage": map[string]any{"bucket": l.bucket, "prefix": prefix},
 				"credential": map[string]any{"name": "cloud-credentials", "key": "cloud"},
-				"config":     map[string]any{"region": "us-east-1", "s3ForcePathStyle": "true", "s3Url": l.store.endpoint}}})
+				"config":     map[string]any{"region": region, "s3ForcePathStyle": "true", "s3Url": l.store.endpoint}}})
 	}
 }
 

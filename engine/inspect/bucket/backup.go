@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"proviso.dev/proviso/engine/decode"
@@ -17,10 +19,18 @@ import (
 // backupAttempts is how often a backup's file is read at most; the client takes up a call again, but not a body.
 const backupAttempts = 3
 
-// readBackup reads what a backup says of itself.
+// readBackup reads what a backup says of itself, or said before it was deleted.
 func (o *objects) readBackup(ctx context.Context, name string) backup {
 	b := backup{name: name}
-	data, err := o.backupBytes(ctx, o.Source.Prefix+"backups/"+name+"/"+backupFile)
+	key := o.Source.Prefix + "backups/" + name + "/" + backupFile
+	data, err := o.backupBytes(ctx, key, nil)
+	var deleted string
+	if replyOf(err).status == http.StatusNotFound {
+		if marked, id, found := o.beforeDeletion(ctx, key); found {
+			deleted = marked.UTC().Format(time.RFC3339)
+			data, err = o.backupBytes(ctx, key, &id)
+		}
+	}
 	if err != nil {
 		state, message := stateOf(err, "")
 		if replyOf(err).status == http.StatusNotFound {
@@ -34,11 +44,35 @@ func (o *objects) readBackup(ctx context.Context, name string) backup {
 		b.call = call(Failed, err.Error())
 		return b
 	}
+	if deleted != "" {
+		fields["deleted"] = deleted
+	}
 	b.fields, b.call = fields, call(Answered, "")
 	return b
 }
 
-func (o *objects) backupBytes(ctx context.Context, key string) (data []byte, err error) {
+// beforeDeletion is when the key was deleted, and the version that was its latest before. Velero's own deletion of a backup
+// in a bucket with versions leaves them all behind delete markers.
+func (o *objects) beforeDeletion(ctx context.Context, key string) (deleted time.Time, id string, found bool) {
+	out, err := ask(ctx, o.asker, o.client.ListObjectVersions, &s3.ListObjectVersionsInput{Bucket: &o.Source.Bucket, Prefix: &key})
+	if err != nil {
+		return deleted, "", false
+	}
+	for _, m := range out.DeleteMarkers {
+		if aws.ToString(m.Key) == key && aws.ToBool(m.IsLatest) {
+			deleted, found = aws.ToTime(m.LastModified), m.LastModified != nil
+		}
+	}
+	for _, v := range out.Versions { // newest first
+		if aws.ToString(v.Key) == key {
+			return deleted, aws.ToString(v.VersionId), found && v.VersionId != nil
+		}
+	}
+	return deleted, "", false
+}
+
+// backupBytes reads the file, its latest version where none is named.
+func (o *objects) backupBytes(ctx context.Context, key string, version *string) (data []byte, err error) {
 	timeout := o.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
@@ -47,7 +81,7 @@ func (o *objects) backupBytes(ctx context.Context, key string) (data []byte, err
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for range backupAttempts {
-		out, callErr := o.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.Source.Bucket, Key: &key}, o.options)
+		out, callErr := o.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.Source.Bucket, Key: &key, VersionId: version}, o.options)
 		if callErr != nil {
 			return nil, callErr
 		}

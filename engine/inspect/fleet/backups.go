@@ -42,7 +42,12 @@ func (p *protection) backups(ask asked) {
 		if answer != selection.Selected {
 			continue
 		}
-		g.method, g.contents = method, p.contentsOf(g)
+		var problem string
+		if g.contents, problem = p.contentsOf(g); problem != "" {
+			p.doubt("backup "+n.name, problem)
+			continue
+		}
+		g.method = method
 		if taken, why := p.holds(g); !taken {
 			if why != "" {
 				p.doubt("backup "+n.name, why)
@@ -63,31 +68,40 @@ func (p *protection) backups(ask asked) {
 	p.object["backups"] = listed
 	if len(all) > 0 {
 		p.object["lastGood"] = map[string]any{"name": all[0].name, "completed": all[0].completed.Format(time.RFC3339), "location": all[0].location}
-	} else if !p.whole {
+	} else if !p.whole("velero.io", "Backup") {
 		p.doubt("backups", fmt.Sprintf("not every backup of %s was listed", p.declared.Name))
 	}
 	p.places(all)
 	p.drill(all)
 }
 
-// contentsOf is what was found in the store under the backup's name; nil where no store was in the scan or two tell
-// different things.
-func (p *protection) contentsOf(g good) map[string]any {
+// contentsOf is what was found in the store under the backup's name; nil where no store in the scan has it. The problem says
+// why what is there cannot be taken for this backup: two clusters that write under one prefix overwrite each other.
+func (p *protection) contentsOf(g good) (contents map[string]any, problem string) {
 	var found []map[string]any
 	bucket, prefix := p.objectStorage(g)
 	for _, c := range p.contents {
-		started, mine := text(c, "backup", "started"), text(g.object, "status", "startTimestamp")
-		other := started != "" && mine != "" && started != mine
+		if text(c, "backup", "name") != g.name || text(c, "backup", "namespace") != g.namespace {
+			continue
+		}
 		at := text(c, "location", "bucket")
-		elsewhere := at != "" && bucket != "" && (at != bucket || strings.Trim(text(c, "location", "prefix"), "/") != strings.Trim(prefix, "/"))
-		if text(c, "backup", "name") == g.name && text(c, "backup", "namespace") == g.namespace && !other && !elsewhere {
+		here := at != "" && at == bucket && strings.Trim(text(c, "location", "prefix"), "/") == strings.Trim(prefix, "/")
+		started, mine := text(c, "backup", "started"), text(g.object, "status", "startTimestamp")
+		switch other := started != "" && mine != "" && started != mine; {
+		case at != "" && bucket != "" && !here:
+		case other && here:
+			return nil, fmt.Sprintf("what lies under its name in bucket %s was started %s, not %s: another cluster may write under the same prefix", bucket, started, mine)
+		case !other:
 			found = append(found, c)
 		}
 	}
-	if len(found) != 1 {
-		return nil
+	switch len(found) {
+	case 0:
+		return nil, ""
+	case 1:
+		return found[0], ""
 	}
-	return found[0]
+	return nil, "several stores in the scan hold a backup of its name: scan the one its location names"
 }
 
 func (p *protection) objectStorage(g good) (bucket, prefix string) {

@@ -10,6 +10,9 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"proviso.dev/proviso/engine"
@@ -25,10 +28,24 @@ type Join struct {
 	Clusters map[string]Cluster
 	// TierLabel is the label that puts a namespace under protection as a whole.
 	TierLabel string
+	// Listed says whether a source listed every object of a kind, so that what is not there does not exist; it is asked once
+	// the scan has ended, about [Kinds]. Where it is nil nothing is proved, and a hole in a source disproves it.
+	Listed func(source, group, kind string) bool
 	// Decode reads the YAML of a resource policy; where it is nil such policies are unknown.
 	Decode func(text string) (map[string]any, error)
 	// Now is the instant gaps are counted from; its location is the one schedules without a zone run in.
 	Now time.Time
+}
+
+// Kinds are the group and kind of the Kubernetes objects that are joined: what a cluster is to be asked for.
+func Kinds() [][2]string {
+	var all [][2]string
+	for _, key := range slices.Sorted(maps.Keys(kept)) {
+		if group, kind, _ := strings.Cut(key, "/"); group != "artifact.proviso.dev" {
+			all = append(all, [2]string{group, kind})
+		}
+	}
+	return all
 }
 
 // APIVersion is that of the artifacts.

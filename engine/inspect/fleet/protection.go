@@ -48,11 +48,9 @@ func (j Join) joined(m *memory) iter.Seq[*engine.Subject] {
 type cluster struct {
 	Join
 	*memory
-	declared Cluster
-	source   string
-	kinds    map[string]objects
-	// whole is whether everything in the source was listed, so that what is not there does not exist.
-	whole      bool
+	declared   Cluster
+	source     string
+	kinds      map[string]objects
 	namespaces []selection.Namespace
 	pods       map[name][]map[string]any
 }
@@ -62,8 +60,7 @@ func (j Join) cluster(m *memory, source string) *cluster {
 	if c.declared.Name == "" {
 		c.declared.Name = source
 	}
-	c.whole = strings.HasPrefix(source, "cluster:") && len(m.holes[source])+len(m.holes[""]) == 0
-	if c.whole {
+	if c.whole("", "Namespace") {
 		c.namespaces = []selection.Namespace{}
 		for _, n := range c.kinds["Namespace"].sorted() {
 			c.namespaces = append(c.namespaces, selection.Namespace{Name: n.name, Labels: selection.ObjectOf(c.kinds["Namespace"][n]).Labels})
@@ -79,6 +76,11 @@ func (j Join) cluster(m *memory, source string) *cluster {
 		}
 	}
 	return c
+}
+
+// whole is whether every object of a kind in the source was seen.
+func (c *cluster) whole(group, kind string) bool {
+	return c.Listed != nil && len(c.holes[c.source])+len(c.holes[""]) == 0 && c.Listed(c.source, group, kind)
 }
 
 // protection is one artifact in the making.
@@ -105,10 +107,8 @@ func (c *cluster) claim(n name) *engine.Subject {
 		claim := c.kinds["PersistentVolumeClaim"][n]
 		o := c.object(claim)
 		pods := c.pods[n]
-		if pods == nil && c.whole {
-			pods = []map[string]any{}
-		}
-		if c.whole {
+		if c.whole("", "Pod") {
+			pods = append([]map[string]any{}, pods...)
 			o.Related = []selection.Object{}
 		}
 		for _, pod := range pods {
@@ -237,7 +237,7 @@ func (p *protection) coverage(ask asked) {
 	switch {
 	case len(covering) > 0:
 		p.object["covered"] = true
-	case !open && p.whole:
+	case !open && p.whole("velero.io", "Schedule"):
 		p.object["covered"] = false
 	case !open:
 		p.doubt("covered", fmt.Sprintf("not every schedule of %s was listed", p.declared.Name))

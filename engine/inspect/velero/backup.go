@@ -21,8 +21,9 @@ func (r *run) backup(f *folder) {
 		r.unread(f.dir, engine.Hole, refuse("%d files in a backup's folder", r.limits.Files))
 		f.files = f.files[:r.limits.Files]
 	}
-	c := &contents{run: r, folder: f, fields: map[string]any{"location": r.location(f), "absent": f.absent()}}
+	c := &contents{run: r, folder: f, fields: map[string]any{"location": r.location(f)}}
 	c.metadata()
+	c.fields["absent"] = f.absent()
 	if r.stopped {
 		return
 	}
@@ -31,8 +32,10 @@ func (r *run) backup(f *folder) {
 	info, there := f.file(f.name + ".tar.gz")
 	if !there {
 		r.unread(key, engine.Hole, errors.New("read backup: its tarball is not there"))
-		if r.stopped || len(f.files) == 0 || !r.subject(r.artifact("BackupContents", key, c.meta(), c.fields)) {
-			return
+		c.fields["files"] = c.listed
+		c.own()
+		if !r.stopped {
+			r.subject(r.artifact("BackupContents", key, c.meta(), c.fields))
 		}
 		return
 	}
@@ -51,7 +54,7 @@ func (r *run) backup(f *folder) {
 	c.objects(t, info)
 }
 
-// metadata yields the Backup object itself.
+// metadata reads the Backup object itself.
 func (c *contents) metadata() {
 	info, there := c.file(metadataFile)
 	if !there {
@@ -117,7 +120,15 @@ func (c *contents) metadata() {
 		}
 		return position(doc.Position(steps...))
 	}
-	c.subject(i.subject(object, origin))
+	c.itself = i.subject(object, origin)
+}
+
+// own yields the Backup object. It waits until the tarball was read once, so that what facts it gets never depends on how
+// fast it is judged.
+func (c *contents) own() {
+	if c.itself != nil && !c.stopped {
+		c.subject(c.itself)
+	}
 }
 
 // describe is the backup field of BackupContents.

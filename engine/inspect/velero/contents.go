@@ -22,6 +22,7 @@ type contents struct {
 	fields map[string]any
 	backup map[string]any
 	listed []any // the files
+	itself *engine.Subject
 	first  outcome
 
 	problems []any
@@ -99,6 +100,7 @@ func (c *contents) index(t *tarball, info store.Info) {
 	}
 	c.tarball(t, info)
 	c.kept.finish(incomplete)
+	c.own()
 	if c.stopped || !c.subject(c.artifact("BackupContents", info.Key, c.meta(), c.fields)) || c.planner == nil {
 		return
 	}

@@ -133,9 +133,9 @@ func (s *Source) Fact(ctx context.Context, q engine.FactQuery, about *engine.Sub
 	defer b.mu.Unlock()
 	switch {
 	case !b.ready:
-		return unknown("the backup was not read yet (its own object is judged first)")
+		return unknown("the backup was not read yet")
 	case b.over[gk]:
-		return unknown("the backup holds more objects that facts are asked of than are kept: %w", refuse("of bytes for facts"))
+		return unknown("keep objects for facts: %w", refuse("%d bytes", s.Limits.orDefault().Facts))
 	case q.Name != "":
 		return b.one(gk, q.Namespace, q.Name)
 	case q.Names == nil:

@@ -181,6 +181,9 @@ unread contains sprintf("what the policy allows is not known: the call was %s %s
 	state in {"refused", "unsupported", "failed"}
 }
 
-unread contains "the policy's statements are not there" if not statements
+unread contains "the policy's statements are not there" if {
+	not statements
+	not state in {"refused", "unsupported", "failed"}
+}
 
 violations contains {"message": verdict.unknown(why), "path": ""} if some why in unread
