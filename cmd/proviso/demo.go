@@ -30,6 +30,7 @@ var demoSteps = []demoStep{
 	{"The same with a snapshot of the namespaces to answer from.", "lint DIR/alone.yaml --facts DIR/namespaces.json", exitOK},
 	{"A waiver holds until it ends: here it does.", "scan DIR/waived.yaml --profile DIR/proviso.yaml --now 2027-01-31T12:00:00Z", exitOK},
 	{"The day after, the finding is back.", "scan DIR/waived.yaml --profile DIR/proviso.yaml --now 2027-02-01T12:00:00Z", exitViolations},
+	{"A backup that Velero made and calls Completed: what is not in it, and what would have to be restored first.", "scan velero:DIR/velero --now 2026-11-22T12:00:00Z", exitViolations},
 }
 
 // demoMark is the file that says a folder is the demo's own, and may be written again.

@@ -61,7 +61,7 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	if err := j.checkFailOn(); err != nil {
 		return err
 	}
-	set, err := loadSet(j.profile)
+	set, profile, err := loadSet(j.profile)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,11 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	for _, i := range asked.inspectors {
 		in = append(in, i.Inspect)
 	}
-	r := set.Run(ctx, append(in, facts.Trouble), asked.facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
+	inspected := engine.Inspector(append(in, facts.Trouble))
+	if operation == "" {
+		inspected = joined(inspected, profile, now)
+	}
+	r := set.Run(ctx, inspected, asked.facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
 	if !j.quiet {
 		stop := progress(s.err, &r)
 		defer stop()
@@ -177,12 +181,13 @@ func (j *judging) exit(t engine.Trailer) int {
 }
 
 // loadSet reads the profile, from the file named or from proviso.yaml where there is one, and the policies it wants.
-func loadSet(file string) (*engine.Set, error) {
+func loadSet(file string) (*engine.Set, *bundles.Profile, error) {
 	profile, sources, err := readProfile(file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return bundles.Load(profile, bundles.Defaults{}, sources...)
+	set, err := bundles.Load(profile, bundles.Defaults{}, sources...)
+	return set, profile, err
 }
 
 func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {

@@ -9,8 +9,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"proviso.dev/proviso/bundles"
 	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/decode"
 	"proviso.dev/proviso/engine/dependency"
 	"proviso.dev/proviso/engine/inspect/bucket"
 	"proviso.dev/proviso/engine/inspect/cloud"
@@ -124,6 +127,36 @@ func (c *sources) look(ctx context.Context, s store.Source, objects bool) error 
 	}
 	c.live[name] = true
 	return c.first(ctx, &bucket.Live{Source: s, Objects: objects})
+}
+
+// joined joins what is inspected into what protects what, knowing of the clusters what the profile says.
+func joined(in engine.Inspector, profile *bundles.Profile, now time.Time) engine.Inspector {
+	j := fleet.Join{In: in, TierLabel: "proviso.dev/tier", Clusters: map[string]fleet.Cluster{}, Now: now,
+		// Holes count against this: a live cluster lists all there is of a kind, or says that it did not.
+		Listed: func(source, _, _ string) bool { return strings.HasPrefix(source, "cluster:") },
+		Decode: func(text string) (map[string]any, error) {
+			doc, err := decode.One(strings.NewReader(text), "resource policy", decode.Limits{})
+			if err != nil {
+				return nil, err
+			}
+			policy, ok := doc.Value.(map[string]any)
+			if !ok {
+				return nil, errors.New("the resource policy is no object")
+			}
+			return policy, nil
+		},
+	}
+	if profile == nil {
+		return j
+	}
+	if tier := profile.Labels["tier"]; tier != "" {
+		j.TierLabel = tier
+	}
+	for _, c := range profile.Clusters {
+		known := fleet.Cluster{Name: c.Name, Region: c.Region, Jurisdiction: c.Jurisdiction}
+		j.Clusters[c.Source], j.Clusters["cluster:"+c.Source] = known, known
+	}
+	return j
 }
 
 // first takes the buckets that an inspector begins with, so that facts about them can be answered from the start.

@@ -183,13 +183,6 @@ func (f inquiry) everything() found {
 	return all
 }
 
-func matchesAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		g, err := compileGlob(p)
-		return p == name || err == nil && wild(p) && g.match(name)
-	})
-}
-
 // namespace is whether the lists take what is in a namespace.
 func (f inquiry) namespace(name string, labels map[string]string) found {
 	include, exclude := f.spec.namespaces.include, f.spec.namespaces.exclude

@@ -196,3 +196,11 @@ func (s globs) match(name string) (string, bool) {
 	}
 	return "", false
 }
+
+// matchesAny is whether a name is in a list of names and patterns.
+func matchesAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		g, err := compileGlob(p)
+		return p == name || err == nil && wild(p) && g.match(name)
+	})
+}

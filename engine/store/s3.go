@@ -144,7 +144,7 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 		in := &s3.ListObjectsV2Input{Bucket: &b.Bucket, Prefix: aws.String(b.Prefix + prefix)}
 		last, tokens := "", map[string]bool{}
 		for {
-			page, err := b.client.ListObjectsV2(ctx, in)
+			page, err := b.page(ctx, in)
 			if err != nil {
 				fail(Classify(err))
 				return
@@ -177,6 +177,18 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 			in.ContinuationToken = &token
 		}
 	}
+}
+
+// page asks once more where an answer breaks off after its status, which the client does not take for a failure to retry.
+func (b *bucket) page(ctx context.Context, in *s3.ListObjectsV2Input) (page *s3.ListObjectsV2Output, err error) {
+	for range b.Budget.Attempts {
+		page, err = b.client.ListObjectsV2(ctx, in)
+		var response *smithyhttp.ResponseError
+		if !errors.As(err, &response) || response.HTTPStatusCode() != http.StatusOK {
+			break
+		}
+	}
+	return page, err
 }
 
 func (b *bucket) Open(ctx context.Context, key string) (io.ReadCloser, Info, error) {
@@ -319,7 +331,7 @@ func Classify(err error) error {
 		}
 		text += ": name it with ?region="
 	}
-	if status == 0 {
+	if status == 0 || status == http.StatusOK {
 		return fmt.Errorf("%w: %w", kind, err)
 	}
 	return fmt.Errorf("%w (HTTP %d, %s)", kind, status, text)

@@ -197,6 +197,9 @@ func TestListingThroughFaults(t *testing.T) {
 		}
 	}
 	object := func(key string) string { return "<Contents><Key>" + key + "</Key><Size>1</Size></Contents>" }
+	cut := func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "<ListBucketResult><IsTruncated>false</IsTruncated>"+object("p/c"))
+	}
 	for name, c := range map[string]struct {
 		faults []http.HandlerFunc
 		want   error
@@ -208,13 +211,12 @@ func TestListingThroughFaults(t *testing.T) {
 		"token repeated": {[]http.HandlerFunc{nil,
 			result("<IsTruncated>true</IsTruncated><NextContinuationToken>2</NextContinuationToken>" + object("p/c")),
 			result("<IsTruncated>true</IsTruncated><NextContinuationToken>2</NextContinuationToken>" + object("p/d"))}, store.ErrUnavailable},
-		"page repeated":   {[]http.HandlerFunc{nil, result("<IsTruncated>false</IsTruncated>" + object("p/a"))}, store.ErrUnavailable},
-		"unsorted":        {[]http.HandlerFunc{result(object("p/b") + object("p/a"))}, store.ErrUnavailable},
-		"another prefix":  {[]http.HandlerFunc{result(object("q/a"))}, store.ErrUnavailable},
-		"refused halfway": {[]http.HandlerFunc{nil, status(403, "AccessDenied")}, store.ErrRefused},
-		"cut XML": {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, "<ListBucketResult><IsTruncated>false</IsTruncated>"+object("p/a"))
-		}}, store.ErrUnavailable},
+		"page repeated":    {[]http.HandlerFunc{nil, result("<IsTruncated>false</IsTruncated>" + object("p/a"))}, store.ErrUnavailable},
+		"unsorted":         {[]http.HandlerFunc{result(object("p/b") + object("p/a"))}, store.ErrUnavailable},
+		"another prefix":   {[]http.HandlerFunc{result(object("q/a"))}, store.ErrUnavailable},
+		"refused halfway":  {[]http.HandlerFunc{nil, status(403, "AccessDenied")}, store.ErrRefused},
+		"cut XML once":     {[]http.HandlerFunc{nil, cut}, nil},
+		"cut XML for ever": {[]http.HandlerFunc{nil, cut, cut, cut}, store.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &faulty{faults: c.faults, keys: keys, page: 2}

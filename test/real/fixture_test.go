@@ -1,3 +1,5 @@
+//go:build unix
+
 package real
 
 import (
@@ -13,7 +15,7 @@ import (
 	"testing"
 )
 
-const fixture = "../testdata/velero"
+const fixture = "../../cmd/proviso/samples/velero"
 
 // The fixture of the fast tests is a backup and a restore that a real Velero made. Velero still writes the same files and the same objects;
 // -update makes the fixture anew.

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package real holds the suites that run against real servers: kube-apiserver with etcd, Velero with its object-store plugin,
 // versitygw and MinIO. The servers are built by test/tools and found through PROVISO_TOOLS; without it every suite here is
 // skipped by name, with it a server that is not there fails the suite.
@@ -17,7 +19,7 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "make the fixture test/testdata/velero anew from a backup that Velero makes")
+var update = flag.Bool("update", false, "make the fixture cmd/proviso/samples/velero anew from a backup that Velero makes")
 
 // scratch holds everything the servers write, and their logs. It stays when a suite fails.
 var scratch string

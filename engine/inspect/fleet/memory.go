@@ -43,6 +43,9 @@ var kept = map[string][]string{
 }
 
 func (m *memory) keep(s *engine.Subject) {
+	if strings.Contains(s.Origin.File, "!") {
+		return // what lies in an archive is a copy of a cluster, and no cluster
+	}
 	key := s.Group() + "/" + s.Kind
 	fields, ok := kept[key]
 	if !ok || s.Kind == "Pod" && !mounts(s.Object) || s.Kind == "ConfigMap" && !policyLike(s.Object) {

@@ -4,7 +4,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
-	k8sdiscovery "k8s.io/client-go/discovery"
 	discoveryfake "k8s.io/client-go/discovery/fake"
 	clienttesting "k8s.io/client-go/testing"
 )
@@ -87,9 +86,10 @@ func newServed() served {
 	return served{fake}
 }
 
-// ServerPreferredResources is what the fake leaves out.
+// ServerPreferredResources lists the groups in their order. The client library lists them in that of a map, so that Velero
+// takes an Event now from one of its two groups and now from the other.
 func (s served) ServerPreferredResources() ([]*metav1.APIResourceList, error) {
-	return k8sdiscovery.ServerPreferredResources(s)
+	return s.Resources, nil
 }
 
 // GroupsAndMaybeResources leaves the resources to be asked for one by one, as an old API server does.
