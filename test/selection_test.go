@@ -186,7 +186,7 @@ func (g *generator) question() question {
 		q.Others = q.related
 		// The helper wants the object once.
 		others := slices.Delete(slices.Clone(q.Namespaces), at, at+1)
-		q.Namespaces, q.Others = append(others, q.Object), q.Others
+		q.Namespaces = append(others, q.Object)
 		q.Object = q.Namespaces[len(q.Namespaces)-1]
 	case 1, 2:
 		q.Object = g.claim(in)
