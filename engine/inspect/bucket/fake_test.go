@@ -47,7 +47,6 @@ type fakeS3 struct {
 	faults  map[string][]reaction
 	handle  map[string]func(url.Values, *http.Request) reaction
 	asked   []string
-	regions map[string]string
 }
 
 var subresources = map[string]string{

@@ -101,7 +101,7 @@ func inspect(t testing.TB, f *File) (*engine.Subject, *engine.Unread) {
 		default:
 			t.Fatalf("%v, %v besides %v and %v", s, err, sub, unread)
 		}
-		written, _ := json.Marshal(s)
+		var written []byte
 		if s != nil {
 			written, _ = json.Marshal(s.Object)
 		}
