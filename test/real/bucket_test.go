@@ -17,6 +17,8 @@ const tlsOnly = `{"Sid":"tls","Effect":"Deny","Principal":"*","Action":"s3:*","R
 
 const anybody = `{"Sid":"open","Effect":"Allow","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::%[1]s","arn:aws:s3:::%[1]s/*"]}`
 
+const readable = `{"Sid":"read","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::%[1]s/*"}`
+
 func (s *s3server) policy(t testing.TB, bucket string, statements ...string) {
 	t.Helper()
 	if len(statements) == 0 {
@@ -82,6 +84,9 @@ func TestRealBucketMutations(t *testing.T) {
 		{name: "public", ref: "IMM-08", kind: "Bucket",
 			mended: func(t *testing.T, s *s3server, b string) { s.policy(t, b, tlsOnly) },
 			broken: func(t *testing.T, s *s3server, b string) { s.policy(t, b, anybody) }},
+		{name: "public-read", ref: "ACC-05", kind: "Bucket",
+			mended: func(t *testing.T, s *s3server, b string) { s.policy(t, b, tlsOnly) },
+			broken: func(t *testing.T, s *s3server, b string) { s.policy(t, b, tlsOnly, readable) }},
 		{name: "region", ref: "RES-07", kind: "StorageLocation",
 			mended: func(*testing.T, *s3server, string) {}, broken: func(*testing.T, *s3server, string) {},
 			with: func(t *testing.T, s *s3server, b string, broken bool) []string {

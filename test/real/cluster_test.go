@@ -17,6 +17,7 @@ import (
 type cluster struct {
 	kubeconfig string
 	kubectlBin string
+	etcd       string
 }
 
 var startCluster = sync.OnceValues(func() (*cluster, error) {
@@ -42,7 +43,7 @@ var startCluster = sync.OnceValues(func() (*cluster, error) {
 			fmt.Fprintln(os.Stderr, "stop kube-apiserver and etcd:", err)
 		}
 	})
-	c := &cluster{kubeconfig: filepath.Join(scratch, "kubeconfig"), kubectlBin: filepath.Join(dir, "kubectl")}
+	c := &cluster{kubeconfig: filepath.Join(scratch, "kubeconfig"), kubectlBin: filepath.Join(dir, "kubectl"), etcd: env.ControlPlane.Etcd.URL.String()}
 	return c, os.WriteFile(c.kubeconfig, env.KubeConfig, 0o600)
 })
 

@@ -115,6 +115,13 @@ at := "policy.statements" if {
 faults contains {"message": "the store says the bucket's policy is public", "path": "policyPublic"} if {
 	not shielded
 	input.object.policyPublic
+	not only_denies
+}
+
+# Some stores call a policy public that only denies; its statements say more.
+only_denies if {
+	count(statements) > 0
+	every s in statements { s.effect == "Deny" }
 }
 
 faults contains {"message": "the bucket's ACL is public", "path": "aclPublic"} if {
