@@ -199,13 +199,29 @@ func policySource(arg string) (bundles.Source, error) {
 	if !info.IsDir() {
 		return none, fmt.Errorf("test policies: %s is a file: want a policy's folder, or a folder of policies", arg)
 	}
-	if _, err := os.Stat(filepath.Join(arg, "policy.yaml")); errors.Is(err, fs.ErrNotExist) {
-		return bundles.Source{Name: filepath.ToSlash(filepath.Clean(arg)), FS: os.DirFS(arg)}, nil
-	}
 	full, err := filepath.Abs(arg)
 	if err != nil {
 		return none, fmt.Errorf("test policies: %w", err)
 	}
+	if _, err := os.Stat(filepath.Join(arg, "policy.yaml")); errors.Is(err, fs.ErrNotExist) {
+		if domain := filepath.Base(full); slices.Contains(bundles.Domains, domain) {
+			return domainSource(filepath.Join(arg, ".."), domain)
+		}
+		return bundles.Source{Name: filepath.ToSlash(filepath.Clean(arg)), FS: os.DirFS(arg)}, nil
+	}
 	root := filepath.Join(arg, "..", "..")
 	return bundles.Source{Name: filepath.ToSlash(root), FS: os.DirFS(root), Only: []string{path.Join(filepath.Base(filepath.Dir(full)), filepath.Base(full))}}, nil
+}
+
+// domainSource is the policies of one domain of a tree.
+func domainSource(root, domain string) (bundles.Source, error) {
+	src := bundles.Source{Name: filepath.ToSlash(filepath.Clean(root)), FS: os.DirFS(root)}
+	found, err := fs.Glob(src.FS, domain+"/*/policy.yaml")
+	if err != nil || len(found) == 0 {
+		return src, errors.Join(fmt.Errorf("test policies: %s holds no policy: want a policy's folder, or a folder of policies", filepath.Join(root, domain)), err)
+	}
+	for _, file := range found {
+		src.Only = append(src.Only, path.Dir(file))
+	}
+	return src, nil
 }

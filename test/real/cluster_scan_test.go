@@ -9,6 +9,38 @@ import (
 	"testing"
 )
 
+// A claim of a live cluster is joined with the schedules that take it, the backups that hold it where they lie, and the
+// drill that restored it.
+func TestRealScanFleet(t *testing.T) {
+	v := backups(t)
+	sources := []string{"cluster:"}
+	for _, store := range []string{"versitygw", "minio"} {
+		sources = append(sources, "velero:"+v.locations[store+"-locked"].source())
+	}
+	f := scan(t, []string{"KUBECONFIG=" + v.cluster.kubeconfig}, sources...)
+	type claim struct{ ref, namespace string }
+	for is, verdict := range map[claim]string{
+		{"CMP-01", "shop"}: "pass", {"CMP-01", "shop-mapped"}: "fail", // the schedule takes shop, and nothing takes what was restored
+		{"REC-01", "shop"}: "pass",
+		{"REC-02", "shop"}: "pass", // the scoped backup, whose contents are not part of this scan
+		{"REC-04", "shop"}: "fail", // the drill's backup was scanned, and holds no data of the claim
+		{"REC-09", "shop"}: "fail",
+	} {
+		seen := false
+		for _, d := range f.Decisions {
+			if d.Subject.Kind == "Protection" && d.Subject.Namespace == is.namespace && d.Policy.ID == policy(t, is.ref) {
+				seen = true
+				if d.Verdict != verdict {
+					t.Errorf("%s on claim %s/data: %s, want %s %v %s", is.ref, is.namespace, d.Verdict, verdict, d.Violations, d.Reason)
+				}
+			}
+		}
+		if !seen {
+			t.Errorf("%s did not judge claim %s/data", is.ref, is.namespace)
+		}
+	}
+}
+
 // A live cluster is judged by what it holds; whoever may not list a kind gets a hole, never a pass.
 func TestRealScanCluster(t *testing.T) {
 	v := backups(t)

@@ -39,7 +39,7 @@ named := sprintf(" for tier %s", [tier]) if tier != "default"
 else := ""
 
 # Where the list of what is not known is there and does not speak of drills, there was none.
-failed contains {"message": sprintf("no restore drill was ever made, want one every %s%s", [retention.text(window), named]), "path": ""} if {
+failed contains {"message": sprintf("no restore of a backup that holds the data was ever drilled, want one every %s%s", [retention.text(window), named]), "path": ""} if {
 	never
 	window
 }

@@ -42,9 +42,9 @@ seconds(completed) := (time.parse_rfc3339_ns(input.now) - time.parse_rfc3339_ns(
 failed contains {"message": m, "path": last.path} if {
 	some last in newest
 	age := floor(seconds(last.completed))
-	age > 0
-	allowed := (time.parse_duration_ns(plain(input.params.grace)) / 1000000000)
-	retention.exceeds(sprintf("%ds", [max([0, age - floor(allowed)])]), rpo)
+	over := age - floor(time.parse_duration_ns(plain(input.params.grace)) / 1000000000)
+	over > 0
+	retention.exceeds(sprintf("%ds", [over]), rpo)
 	m := sprintf("%s ended %s ago, want at most %s%s", [last.what, said(age), retention.text(rpo), named])
 }
 
