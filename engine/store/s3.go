@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -107,6 +108,10 @@ func (s Source) Client(ctx context.Context) (*s3.Client, error) {
 	})))
 	if err != nil {
 		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	// Asked for once, here, rather than by each call in its own words.
+	if _, err := loaded.Credentials.Retrieve(ctx); err != nil {
+		return nil, fmt.Errorf("%w: there are no credentials (set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY): %w", ErrRefused, err)
 	}
 	return s3.NewFromConfig(loaded, func(o *s3.Options) {
 		if s.Region != "" {
@@ -301,6 +306,10 @@ func Classify(err error) error {
 		if errors.Is(err, known) {
 			return err
 		}
+	}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return fmt.Errorf("%w: no server answers: %w (check the endpoint and the network)", ErrUnavailable, dial)
 	}
 	status, code := 0, ""
 	var response *smithyhttp.ResponseError

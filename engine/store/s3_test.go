@@ -238,3 +238,28 @@ func TestListingThroughFaults(t *testing.T) {
 		})
 	}
 }
+
+// Who has no credentials, or no server, is told so.
+func TestNobodyAnswers(t *testing.T) {
+	f := &faulty{}
+	f.store(t) // for its environment
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	server := httptest.NewServer(f)
+	gone := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	gone.Close()
+	if _, err := store.S3(t.Context(), store.Source{Bucket: "b", Endpoint: server.URL}); !errors.Is(err, store.ErrRefused) || !strings.Contains(err.Error(), "there are no credentials") {
+		t.Errorf("error %v", err)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "k")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
+	nowhere, err := store.S3(t.Context(), store.Source{Bucket: "b", Endpoint: gone.URL, Budget: store.Budget{Attempts: 2, Backoff: time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := nowhere.Open(t.Context(), "k"); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "no server answers") {
+		t.Errorf("error %v", err)
+	}
+}

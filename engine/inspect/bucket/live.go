@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
 	"net/http"
 	"time"
 
@@ -172,6 +173,11 @@ func (a *asker) head(ctx context.Context) (region string, err error) {
 	}
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
+	}
+	// Where there is no server, no other call needs to be tried.
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return "", fmt.Errorf("no server answers: %w (check the endpoint and the network)", dial)
 	}
 	r := replyOf(err)
 	if r.status == http.StatusNotFound {
