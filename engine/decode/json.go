@@ -1,11 +1,9 @@
 package decode
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -18,6 +16,28 @@ type jsonReader struct {
 	depth  int
 	places bool
 	cursor cursor
+	// fields and items hold what was read of the objects and lists that are still open, so that each is made in its size.
+	fields []field
+	items  []any
+	// unescaped is room for the string being read.
+	unescaped []byte
+}
+
+// field is a key of an object, where it starts, and its value.
+type field struct {
+	key   string
+	start int
+	value any
+}
+
+// JSON reads a text that must be one JSON value and nothing else; name is the file name that errors carry. It reads what
+// [One] reads of the same text, and no YAML. Errors are of type *[Error].
+func JSON(text, name string, limits Limits) (*Document, error) {
+	t := Text{File: name, Raw: text, Line: 1, Column: 1, isJSON: true, limits: limits.orDefault()}
+	if len(text) > t.limits.Bytes {
+		return nil, failf(name, Position{1, 1}, "read JSON: it is longer than %d bytes, which is the limit (split it)", t.limits.Bytes)
+	}
+	return t.Decode()
 }
 
 func (t Text) json(text string, places bool) (v any, root *place, start Position, err error) {
@@ -42,6 +62,12 @@ func (r *jsonReader) fail(at int, format string, args ...any) {
 }
 
 func (r *jsonReader) space() {
+	if r.pos < len(r.text) && r.text[r.pos] <= ' ' {
+		r.spaces()
+	}
+}
+
+func (r *jsonReader) spaces() {
 	for r.pos < len(r.text) {
 		switch r.text[r.pos] {
 		case ' ', '\t', '\r', '\n':
@@ -54,6 +80,10 @@ func (r *jsonReader) space() {
 
 // want takes the byte c, after spaces.
 func (r *jsonReader) want(c byte, where string) {
+	if r.pos < len(r.text) && r.text[r.pos] == c {
+		r.pos++
+		return
+	}
 	r.space()
 	if r.pos >= len(r.text) || r.text[r.pos] != c {
 		r.unexpected(fmt.Sprintf("%q %s", c, where))
@@ -135,13 +165,13 @@ func (r *jsonReader) closes(c byte) bool {
 func (r *jsonReader) object() (any, *place) {
 	at := r.at(r.pos, true)
 	r.open()
-	m := map[string]any{}
 	if at != nil {
 		at.fields = map[string]*place{}
 	}
 	if r.closes('}') {
-		return m, at
+		return map[string]any{}, at
 	}
+	from := len(r.fields)
 	for {
 		r.space()
 		start := r.pos
@@ -149,26 +179,37 @@ func (r *jsonReader) object() (any, *place) {
 			r.unexpected("a key in double quotes")
 		}
 		key := r.quoted()
-		if _, twice := m[key]; twice {
-			r.twice(key, start)
-		}
 		var keyAt Position
 		if at != nil {
 			keyAt = r.cursor.position(start)
 		}
 		r.want(':', "after the key")
 		v, where := r.value()
-		m[key] = v
+		r.fields = append(r.fields, field{key, start, v})
 		if at != nil {
 			where.key = keyAt
 			at.fields[key] = where
 		}
 		r.space()
 		if r.closes('}') {
-			return m, at
+			return r.made(from), at
 		}
 		r.want(',', "or '}' after a value")
 	}
+}
+
+// made is the object of the fields that were read since there were from of them.
+func (r *jsonReader) made(from int) map[string]any {
+	fields := r.fields[from:]
+	m := make(map[string]any, len(fields))
+	for i := range fields {
+		f := &fields[i]
+		if m[f.key] = f.value; len(m) == i {
+			r.twice(f.key, f.start)
+		}
+	}
+	r.fields = r.fields[:from]
+	return m
 }
 
 // twice fails for a key that is there a second time, naming both places.
@@ -230,18 +271,21 @@ func (r *jsonReader) stopAt(second int, key string, first *Position) {
 func (r *jsonReader) list() (any, *place) {
 	at := r.at(r.pos, true)
 	r.open()
-	list := []any{}
 	if r.closes(']') {
-		return list, at
+		return []any{}, at
 	}
+	from := len(r.items)
 	for {
 		v, where := r.value()
-		list = append(list, v)
+		r.items = append(r.items, v)
 		if at != nil {
 			at.items = append(at.items, where)
 		}
 		r.space()
 		if r.closes(']') {
+			list := make([]any, len(r.items)-from)
+			copy(list, r.items[from:])
+			r.items = r.items[:from]
 			return list, at
 		}
 		r.want(',', "or ']' after an element")
@@ -292,104 +336,4 @@ func (r *jsonReader) number() any {
 		r.fail(start, "the number %.40s is too large (quote it if text is meant)", text)
 	}
 	return f
-}
-
-// quoted reads a string. It shares memory with the text where it holds no escape.
-func (r *jsonReader) quoted() string {
-	start := r.pos
-	r.pos++
-	plainASCII := true
-	for i := r.pos; i < len(r.text); i++ {
-		switch c := r.text[i]; {
-		case c == '"':
-			text := r.text[r.pos:i]
-			if !plainASCII && !utf8.ValidString(text) {
-				r.invalidUTF8(r.pos, text)
-			}
-			r.pos = i + 1
-			return text
-		case c == '\\':
-			return r.escaped(start, i)
-		case c < ' ':
-			r.fail(i, "the control character %q stands in a string (write it as an escape, or close the string)", c)
-		case c >= utf8.RuneSelf:
-			plainASCII = false
-		}
-	}
-	r.fail(start, "a string is not closed (the file is cut short)")
-	return ""
-}
-
-func (r *jsonReader) invalidUTF8(from int, text string) {
-	r.fail(from+max(invalidUTF8(text), 0), "a byte is not UTF-8 (save the file as UTF-8)")
-}
-
-// invalidUTF8 is where the first byte that is not UTF-8 stands, or -1.
-func invalidUTF8(text string) int {
-	if utf8.ValidString(text) {
-		return -1
-	}
-	for i, c := range text {
-		if c == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)) {
-			return i
-		}
-	}
-	return -1
-}
-
-// escaped reads on from the first backslash of a string.
-func (r *jsonReader) escaped(start, i int) string {
-	b := []byte(r.text[r.pos:i])
-	for i < len(r.text) {
-		c := r.text[i]
-		switch {
-		case c == '"':
-			if !utf8.Valid(b) {
-				r.invalidUTF8(r.pos, r.text[r.pos:i])
-			}
-			r.pos = i + 1
-			return string(b)
-		case c < ' ':
-			r.fail(i, "the control character %q stands in a string (write it as an escape, or close the string)", c)
-		case c != '\\':
-			b = append(b, c)
-			i++
-			continue
-		}
-		if i+1 >= len(r.text) {
-			break
-		}
-		j := strings.IndexByte(`"\/bfnrt`, r.text[i+1])
-		if j >= 0 {
-			b = append(b, "\"\\/\b\f\n\r\t"[j])
-			i += 2
-			continue
-		}
-		c1, err := hex4(r.text[i:])
-		if err != nil {
-			r.fail(i, "%w", err)
-		}
-		i += 6
-		if utf16.IsSurrogate(c1) {
-			c2, err := hex4(r.text[i:])
-			if c1 = utf16.DecodeRune(c1, c2); err != nil || c1 == utf8.RuneError {
-				r.fail(i-6, "half a surrogate pair stands in a string (write both halves)")
-			}
-			i += 6
-		}
-		b = utf8.AppendRune(b, c1)
-	}
-	r.fail(start, "a string is not closed (the file is cut short)")
-	return ""
-}
-
-func hex4(text string) (rune, error) {
-	if len(text) < 6 || text[:2] != `\u` {
-		return 0, errors.New("an unknown escape stands in a string (write \\\\ for a backslash)")
-	}
-	n, err := strconv.ParseUint(text[2:6], 16, 32)
-	if err != nil {
-		return 0, errors.New("an escape wants four hexadecimal digits after \\u")
-	}
-	return rune(n), nil
 }

@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"strings"
@@ -26,6 +27,9 @@ func likeEncodingJSON(t *testing.T, raw string) {
 	}
 	if err != nil {
 		return
+	}
+	if d, err := JSON(raw, "x", Limits{}); err != nil || !reflect.DeepEqual(d.Value, got) {
+		t.Fatalf("%q is read as %#v, %v, by JSON alone; want %#v", raw, d, err, got)
 	}
 	dec := json.NewDecoder(strings.NewReader(raw))
 	dec.UseNumber()
@@ -54,6 +58,30 @@ func TestJSONIsReadAsEncodingJSONReadsIt(t *testing.T) {
 	for _, s := range []string{`{"a":{"b":[1,{"c":null}]},"d":-1.5e3}`, `"\ud83d\ude00 \u00e9"`, ` [ 1 , "x" ] `} {
 		if _, _, _, err := text(s).json(s, false); err != nil {
 			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
+func TestJSONAloneReadsNothingElse(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: 1": "'a' stands here", "": "the text ends here", "{}{}": "text follows", "\ufeff{}": "stands here", "{} # c": "text follows", "---\n{}": "a digit", "{\"a\":1,\"b\":2,\"a\":3}": `x:1:14: read JSON: key "a" is there twice, first at 1:2`,
+		`{"a":{"k":1,"\u006b":2}}`: "twice", "[\"\xff\"]": "UTF-8", "[[[[[]]]]]": "nested deeper", "[1,2,3,4,5,6,7,8,9]": "more than 8 values", strings.Repeat(" ", 100): "longer than 64 bytes",
+		"[\"12345678\x01\"]": "control character", "[\"12345678": "not closed", "\"a\nb\"": "control character", "{\"a\":1,}": "a key in double quotes",
+	} {
+		_, err := JSON(text, "x", Limits{Bytes: 64, Depth: 4, Nodes: 8})
+		var ours *Error
+		if !errors.As(err, &ours) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+	// Quotes, escapes and bytes past ASCII are met at every place of the eight bytes that are looked at together.
+	for n := range 20 {
+		pad := strings.Repeat("a", n)
+		for written, want := range map[string]string{``: "", `\n`: "\n", `\"`: `"`, `é`: "é", `\\`: `\`, `~!`: "~!"} {
+			d, err := JSON(`["`+pad+written+pad+`",1]`, "x", Limits{})
+			if err != nil || !reflect.DeepEqual(d.Value, []any{pad + want + pad, int64(1)}) {
+				t.Errorf("%d, %q: %v %v", n, written, d, err)
+			}
 		}
 	}
 }
@@ -126,6 +154,15 @@ func BenchmarkDecode(b *testing.B) {
 	run("YAML with places", pod, true)
 	run("YAML by the library", bytes.Replace(pod, []byte("kind: Pod"), []byte("kind: &k Pod"), 1), false)
 	run("JSON", indented.Bytes(), false)
+	b.Run("JSON alone", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(asJSON)))
+		for b.Loop() {
+			if _, err := JSON(string(asJSON), "x", Limits{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("sigs.k8s.io/yaml", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -161,6 +161,19 @@ func prefixOf(rule exported.Object) (string, bool) {
 	return "", false
 }
 
+// filtered is whether a rule is for some objects of its prefix only: those of a tag or of a size.
+func filtered(rule exported.Object) bool {
+	filter := rule.In("Filter")
+	for _, o := range []exported.Object{filter, filter.In("And")} {
+		for _, key := range []string{"Tag", "Tags", "ObjectSizeGreaterThan", "ObjectSizeLessThan"} {
+			if o.Has(key) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (a *artifact) replication(o exported.Object) {
 	config := o.In("ReplicationConfiguration")
 	rules, _ := config.Objects("Rules")
@@ -183,6 +196,9 @@ func (a *artifact) replication(o exported.Object) {
 		if prefix, ok := prefixOf(r); ok {
 			v["prefix"] = prefix
 		}
+		if filtered(r) {
+			v["filtered"] = true
+		}
 		out = append(out, v)
 	}
 	a.set("replication", out, config.At())
@@ -197,6 +213,9 @@ func (a *artifact) lifecycle(o exported.Object) {
 		v := map[string]any{"id": id, "status": status}
 		if prefix, ok := prefixOf(r); ok {
 			v["prefix"] = prefix
+		}
+		if filtered(r) {
+			v["filtered"] = true
 		}
 		expiration := r.In("Expiration")
 		if n, ok := expiration.Int("Days"); ok && n > 0 {

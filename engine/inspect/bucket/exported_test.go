@@ -59,6 +59,23 @@ func TestExportedAWS(t *testing.T) {
 	}
 }
 
+// A rule for the objects of a tag or a size is none for the whole bucket.
+func TestRulesOfSomeObjectsAreMarked(t *testing.T) {
+	for filter, want := range map[string]any{`{}`: nil, `{"Prefix":"p"}`: nil, `{"Tag":{"Key":"k","Value":"v"}}`: true, `{"And":{"Prefix":"p","Tags":[{"Key":"k","Value":"v"}]}}`: true, `{"ObjectSizeGreaterThan":9}`: true} {
+		dir := write(t, map[string]string{"b.json": `{"Bucket":"b","GetBucketLifecycleConfiguration":{"Rules":[{"Status":"Enabled","Filter":` + filter + `,"NoncurrentVersionExpiration":{"NoncurrentDays":7}}]},
+			"GetBucketReplication":{"ReplicationConfiguration":{"Rules":[{"Status":"Enabled","Filter":` + filter + `,"Destination":{"Bucket":"arn:aws:s3:::far"}}]}}}`})
+		subjects, unread := all(t, &Exported{Files: []string{dir}})
+		if len(subjects) != 1 || len(unread) > 0 {
+			t.Fatalf("%s: %d subjects, unread %v", filter, len(subjects), unread)
+		}
+		for _, field := range []string{"lifecycle", "replication"} {
+			if got := subjects[0].Object[field].([]any)[0].(map[string]any)["filtered"]; got != want {
+				t.Errorf("%s: filtered in %s is %v, want %v", filter, field, got, want)
+			}
+		}
+	}
+}
+
 func TestExportedFilesForEachCall(t *testing.T) {
 	dir := write(t, map[string]string{"b/get-bucket-versioning.json": `{"Status": "Enabled"}`, "b/get-bucket-acl.json": `{"Grants": []}`,
 		"c.get-public-access-block.json": `{"PublicAccessBlockConfiguration": {"BlockPublicAcls": true}}`, "c.get-bucket-logging.json": ""})

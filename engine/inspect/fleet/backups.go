@@ -22,6 +22,7 @@ type good struct {
 // backups finds the good backups, newest first, the copies they make and the drills that tried them.
 func (p *protection) backups(ask asked) {
 	var all []good
+	doubts := len(p.unknown)
 	for _, n := range p.kinds["Backup"].sorted() {
 		b := p.kinds["Backup"][n]
 		if text(b, "status", "phase") != "Completed" || number(dig(b, "status", "errors")) != 0 {
@@ -65,7 +66,9 @@ func (p *protection) backups(ask asked) {
 		}
 		listed = append(listed, one)
 	}
-	p.object["backups"] = listed
+	if len(all) > 0 || len(p.unknown) == doubts && p.whole("velero.io", "Backup") {
+		p.object["backups"] = listed
+	}
 	if len(all) > 0 {
 		p.object["lastGood"] = map[string]any{"name": all[0].name, "completed": all[0].completed.Format(time.RFC3339), "location": all[0].location}
 	} else if !p.whole("velero.io", "Backup") {
@@ -110,14 +113,18 @@ func (p *protection) objectStorage(g good) (bucket, prefix string) {
 }
 
 // holds is whether the backup's own list of volumes has the claim's data; a backup whose list is not known is taken by its
-// spec.
+// spec, and one that is damaged by nothing.
 func (p *protection) holds(g good) (bool, string) {
+	if g.contents != nil && dig(g.contents, "tarball", "complete") == false {
+		return false, "its tarball was not read whole"
+	}
 	if p.what != "PersistentVolumeClaim" || g.contents == nil || g.contents["volumesKnown"] != true {
 		return true, ""
 	}
 	for _, v := range list(g.contents, "volumes") {
 		if text(v, "pvc") == p.namespace+"/"+p.name {
-			return dig(v, "skipped") != true, ""
+			lost := strings.EqualFold(text(v, "result"), "failed") || text(v, "phase") == "Failed" || text(v, "phase") == "Canceled"
+			return dig(v, "skipped") != true && !lost, ""
 		}
 	}
 	return false, ""
@@ -128,16 +135,21 @@ func (p *protection) places(all []good) {
 	own := map[string]any{"location": p.declared.Name, "medium": "cluster", "offsite": false}
 	p.place(own, p.declared.Region, p.declared.Account)
 	seen := map[string]bool{}
+	var stored []good
 	for _, g := range all {
 		if g.method == selection.Snapshot && !seen["\x00"] {
 			seen["\x00"] = true
 			p.place(map[string]any{"location": g.location, "medium": "snapshot", "offsite": false}, p.declared.Region, p.declared.Account)
 		}
-		if g.method == selection.Snapshot || seen[g.location] {
+		if g.method == selection.Snapshot || seen[p.storage(g)] {
 			continue
 		}
-		seen[g.location] = true
+		seen[p.storage(g)] = true
 		p.store(g)
+		stored = append(stored, g)
+	}
+	for _, g := range stored {
+		p.replicas(g, seen)
 	}
 	if p.copies == nil {
 		p.copies = []any{}
@@ -146,7 +158,16 @@ func (p *protection) places(all []good) {
 	p.object["domains"] = map[string]any{"regions": names(p.regions), "accounts": names(p.accounts), "media": names(p.media)}
 }
 
-// store is the copy in a backup's location, and one for each place its bucket is replicated to.
+// storage is what a backup's location has in common with every other that writes to the same bucket: one bucket is one copy.
+func (p *protection) storage(g good) string {
+	l := p.kinds["BackupStorageLocation"][name{g.namespace, g.location}]
+	if bucket := text(l, "spec", "objectStorage", "bucket"); bucket != "" {
+		return strings.Join([]string{text(l, "spec", "provider"), strings.TrimSuffix(text(l, "spec", "config", "s3Url"), "/"), bucket}, "\x00")
+	}
+	return g.namespace + "/" + g.location
+}
+
+// store is the copy in a backup's location.
 func (p *protection) store(g good) {
 	l := p.kinds["BackupStorageLocation"][name{g.namespace, g.location}]
 	one := map[string]any{"location": g.location, "medium": "object-store"}
@@ -158,8 +179,8 @@ func (p *protection) store(g good) {
 		one["provider"] = provider
 	}
 	if g.contents != nil {
-		if complete, ok := dig(g.contents, "tarball", "complete").(bool); ok {
-			one["verified"] = complete
+		if dig(g.contents, "tarball", "complete") == true {
+			one["verified"] = true
 		}
 	}
 	b := p.bucketOf(l)
@@ -173,18 +194,58 @@ func (p *protection) store(g good) {
 		region = observed
 	}
 	account = text(b, "account")
-	if enabled, ok := dig(b, "objectLock", "enabled").(bool); ok {
-		one["immutable"] = enabled && text(b, "objectLock", "mode") == "COMPLIANCE"
+	if held, known := immutable(b, g); known {
+		one["immutable"] = held
 	}
 	if algorithm := text(b, "encryption", "algorithm"); algorithm != "" {
 		one["encrypted"] = algorithm != "none"
 	}
 	p.place(one, region, account)
-	for _, r := range list(b, "replication") {
-		if text(r, "status") == "Enabled" && text(r, "prefix") == "" {
-			p.place(map[string]any{"location": g.location, "bucket": text(r, "bucket"), "medium": "object-store"}, text(r, "region"), text(r, "account"))
+}
+
+// replicas are the copies a bucket's own replication makes, but for those in buckets that are copies already.
+func (p *protection) replicas(g good, seen map[string]bool) {
+	l := p.kinds["BackupStorageLocation"][name{g.namespace, g.location}]
+	bucket, _ := p.objectStorage(g)
+	for _, r := range list(p.bucketOf(l), "replication") {
+		if text(r, "status") != "Enabled" || text(r, "prefix") != "" || dig(r, "filtered") == true {
+			continue
 		}
+		to := text(r, "bucket")
+		// The copies of one bucket in other regions bear its name.
+		if to != "" && to != bucket {
+			key := strings.Join([]string{text(l, "spec", "provider"), strings.TrimSuffix(text(l, "spec", "config", "s3Url"), "/"), to}, "\x00")
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+		}
+		p.place(map[string]any{"location": g.location, "bucket": to, "medium": "object-store"}, text(r, "region"), text(r, "account"))
 	}
+}
+
+// immutable is whether a bucket's default lock holds a backup until it expires; known is false where the lock's period or the
+// backup's expiration is not.
+func immutable(bucket map[string]any, g good) (held, known bool) {
+	enabled, ok := dig(bucket, "objectLock", "enabled").(bool)
+	if !ok || !enabled || text(bucket, "objectLock", "mode") != "COMPLIANCE" {
+		return false, ok
+	}
+	day := 24 * 60 * 60.0
+	seconds := number(dig(bucket, "objectLock", "seconds"))
+	if seconds == 0 {
+		seconds = number(dig(bucket, "objectLock", "days"))*day + number(dig(bucket, "objectLock", "years"))*365*day
+	}
+	expiration, err := time.Parse(time.RFC3339, text(g.object, "status", "expiration"))
+	if err != nil || seconds <= 0 {
+		return false, false
+	}
+	// Nothing of a backup is written before it starts.
+	from, err := time.Parse(time.RFC3339, text(g.object, "status", "startTimestamp"))
+	if err != nil {
+		from = g.completed
+	}
+	return expiration.Sub(from).Seconds() <= seconds, true
 }
 
 func (p *protection) place(one map[string]any, region, account string) {
@@ -228,8 +289,8 @@ func (c *cluster) bucketOf(location map[string]any) map[string]any {
 // drill is the newest restore that worked of a backup that holds the data.
 func (p *protection) drill(all []good) {
 	var newest time.Time
-	try := func(name, backup, completed, started string) {
-		i := slices.IndexFunc(all, func(g good) bool { return g.name == backup })
+	try := func(of func(good) bool, name, completed, started string) {
+		i := slices.IndexFunc(all, of)
 		end, err := time.Parse(time.RFC3339, completed)
 		if i < 0 || err != nil || !end.After(newest) {
 			return
@@ -243,15 +304,61 @@ func (p *protection) drill(all []good) {
 	}
 	for _, n := range p.kinds["Restore"].sorted() {
 		r := p.kinds["Restore"][n]
-		if text(r, "status", "phase") == "Completed" && number(dig(r, "status", "errors")) == 0 {
-			try(n.name, text(r, "spec", "backupName"), text(r, "status", "completionTimestamp"), text(r, "status", "startTimestamp"))
+		if text(r, "status", "phase") != "Completed" || number(dig(r, "status", "errors")) != 0 || !p.restored(n, r) {
+			continue
 		}
+		try(func(g good) bool { return g.name == text(r, "spec", "backupName") && g.namespace == n.namespace },
+			n.name, text(r, "status", "completionTimestamp"), text(r, "status", "startTimestamp"))
 	}
 	for _, d := range p.drills {
 		if d["succeeded"] == true {
-			try(text(d, "restore", "name"), text(d, "restore", "backup"), text(d, "completed"), text(d, "started"))
+			try(func(g good) bool { return g.name == text(d, "restore", "backup") && p.drilled(d, g) },
+				text(d, "restore", "name"), text(d, "completed"), text(d, "started"))
 		}
 	}
+}
+
+// restored is whether a restore takes the claim or namespace back: one of something else proves nothing about it.
+func (p *protection) restored(n name, restore map[string]any) bool {
+	spec, _ := restore["spec"].(map[string]any)
+	if p.what == "PersistentVolumeClaim" && dig(spec, "restorePVs") == false {
+		return false
+	}
+	same := map[string]any{}
+	for _, field := range []string{"includedNamespaces", "excludedNamespaces", "includedResources", "excludedResources", "labelSelector", "orLabelSelectors", "includeClusterResources"} {
+		if v, ok := spec[field]; ok {
+			same[field] = v
+		}
+	}
+	s, err := p.selector(same, n.namespace)
+	if err != nil {
+		return false
+	}
+	at := name{p.namespace, p.name}
+	o := p.cluster.object(p.kinds[p.what][at])
+	o.Related = []selection.Object{}
+	answer, why := s.Selects(o)
+	if answer == selection.Unknown {
+		p.doubt("drill "+n.name, why)
+	}
+	return answer == selection.Selected
+}
+
+// drilled is whether a drill that a store tells of was one of this backup: clusters name their backups alike.
+func (p *protection) drilled(d map[string]any, g good) bool {
+	bucket, prefix := p.objectStorage(g)
+	if at := text(d, "location", "bucket"); at != "" && bucket != "" {
+		return at == bucket && strings.Trim(text(d, "location", "prefix"), "/") == strings.Trim(prefix, "/")
+	}
+	if g.contents != nil {
+		return text(d, "location", "store") == text(g.contents, "location", "store")
+	}
+	for source, kinds := range p.sources {
+		if source != p.source && len(kinds["Backup"]) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func number(v any) float64 {

@@ -70,13 +70,13 @@ func base(more ...any) things {
 }
 
 func backup(name, completed, spec string) *engine.Subject {
-	return of(prod, "velero.io/v1/Backup velero/"+name, `{"spec":`+spec+`,"status":{"phase":"Completed","startTimestamp":"`+completed+`","completionTimestamp":"`+completed+`"}}`)
+	return of(prod, "velero.io/v1/Backup velero/"+name, `{"spec":`+spec+`,"status":{"phase":"Completed","startTimestamp":"`+completed+`","completionTimestamp":"`+completed+`","expiration":"2026-08-09T12:00:00Z"}}`)
 }
 
 func TestProtection(t *testing.T) {
 	const noon = "2026-07-10T12:00:00Z"
 	location := of(prod, "velero.io/v1/BackupStorageLocation velero/default", `{"spec":{"provider":"aws","default":true,"objectStorage":{"bucket":"vault"},"config":{"region":"eu-west-1"}}}`)
-	bucket := of("bucket:s3://vault", "artifact.proviso.dev/v1alpha1/Bucket vault", `{"provider":"s3","region":"eu-central-1","account":"222","objectLock":{"enabled":true,"mode":"COMPLIANCE"},"encryption":{"algorithm":"AES256"},
+	bucket := of("bucket:s3://vault", "artifact.proviso.dev/v1alpha1/Bucket vault", `{"provider":"s3","region":"eu-central-1","account":"222","objectLock":{"enabled":true,"mode":"COMPLIANCE","days":30},"encryption":{"algorithm":"AES256"},
 		"replication":[{"status":"Enabled","bucket":"far","region":"eu-north-1","account":"333"},{"status":"Disabled","bucket":"off","region":"eu-south-1"}]}`)
 	contents := func(volumes, more string) *engine.Subject {
 		return of("velero:s3://vault", "artifact.proviso.dev/v1alpha1/BackupContents velero/b1", `{"backup":{"name":"b1","namespace":"velero","started":"`+noon+`"},"location":{"bucket":"vault"`+more+`},"tarball":{"complete":true},"volumesKnown":true,"volumes":`+volumes+`}`)

@@ -36,7 +36,7 @@ var kept = map[string][]string{
 	"velero.io/Schedule":                  {"spec", "status.phase"},
 	"velero.io/Backup":                    {"spec", "status"},
 	"velero.io/BackupStorageLocation":     {"spec", "status.phase"},
-	"velero.io/Restore":                   {"spec.backupName", "spec.scheduleName", "status"},
+	"velero.io/Restore":                   {"spec", "status"},
 	"artifact.proviso.dev/Bucket":         nil,
 	"artifact.proviso.dev/Drill":          nil,
 	"artifact.proviso.dev/BackupContents": nil,

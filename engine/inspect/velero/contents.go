@@ -146,7 +146,7 @@ func (c *contents) take(i *item) bool {
 	}
 	if who.kind == "Secret" && who.group() == "" {
 		c.secrets++
-		c.spaces[who.namespace] = true
+		c.spaces[strings.Clone(who.namespace)] = true // the name is part of the Secret's text
 	}
 	if i.place.kind == versioned {
 		return true // a copy of an object that is counted by its plain path
@@ -160,7 +160,7 @@ func (c *contents) take(i *item) bool {
 		c.planner.Add(i.object)
 	}
 	if group := who.group(); c.Kinds[[2]string{group, who.kind}] {
-		c.kept.keep(who, i.raw)
+		c.kept.keep(who, i.text)
 	}
 	return true
 }

@@ -30,9 +30,9 @@ type backupFacts struct {
 	last    int64 // the number of the last subject of it that was yielded
 }
 
-// kept is an object's bytes, decoded once it is asked for.
+// kept is an object's text, decoded once it is asked for.
 type kept struct {
-	raw    []byte
+	text   string
 	object map[string]any
 	twice  bool
 }
@@ -72,11 +72,11 @@ func home(file string) string {
 	return path.Dir(key)
 }
 
-func (b *backupFacts) keep(who identity, raw []byte) {
+func (b *backupFacts) keep(who identity, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	gk := [2]string{who.group(), who.kind}
-	if b.room -= int64(len(raw)); b.room < 0 {
+	if b.room -= int64(len(text)); b.room < 0 {
 		b.over[gk] = true
 		return
 	}
@@ -88,7 +88,7 @@ func (b *backupFacts) keep(who identity, raw []byte) {
 		there.twice = true
 		return
 	}
-	b.objects[gk][name] = &kept{raw: raw}
+	b.objects[gk][name] = &kept{text: text}
 }
 
 func (b *backupFacts) doubt(why string) {
@@ -186,11 +186,11 @@ func (b *backupFacts) one(gk [2]string, namespace, name string) (any, engine.Fac
 	}
 	k := found[0]
 	if k.object == nil {
-		object, err := parse(k.raw, Limits{Entry: int64(len(k.raw)) + 1})
+		object, err := parse(k.text, Limits{Entry: int64(len(k.text)) + 1})
 		if err != nil {
 			return nil, engine.FactUnknown, doubtful{err}
 		}
-		k.object, k.raw = object, nil
+		k.object, k.text = object, ""
 	}
 	return k.object, engine.FactFound, nil
 }

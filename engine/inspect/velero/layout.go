@@ -2,6 +2,7 @@ package velero
 
 import (
 	"context"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -35,53 +36,77 @@ func (f *folder) prefix() string {
 
 const metadataFile = "velero-backup.json"
 
-// folders lists the folders of backups and restores, in the order of their keys. An error comes with the folders that were
-// listed whole before it.
+// folders lists the folders of backups and restores, in the order of their keys. Where backups/ or restores/ lies right
+// below the prefix it is a storage location, and nothing else is listed: a location may also hold millions of files of a
+// data mover, and Velero lets no other location lie within it. Else whatever is below the prefix is. An error comes with
+// the folders that were listed whole before it.
 func (s *Source) folders(ctx context.Context, limits Limits) (backups, restores []*folder, err error) {
 	prefix := strings.Trim(s.Prefix, "/")
 	if prefix != "" {
 		prefix += "/"
 	}
+	l := &listing{prefix: strings.TrimSuffix(prefix, "/"), limits: limits}
+	for _, within := range []string{prefix + "backups/", prefix + "restores/"} {
+		if err = l.list(s.Store.List(ctx, within)); err != nil {
+			break
+		}
+	}
+	if err == nil && !l.some {
+		err = l.list(s.Store.List(ctx, prefix))
+	}
+	for _, f := range l.backups {
+		f.rename()
+	}
+	return dropEmpty(l.backups), l.restores, err
+}
+
+// listing gathers folders from what is listed.
+type listing struct {
+	prefix            string
+	limits            Limits
+	backups, restores []*folder
+	n                 int
+	some              bool // anything was listed
+}
+
+func (l *listing) list(files iter.Seq2[store.Info, error]) error {
 	var last *folder
 	var lastList *[]*folder
-	n := 0
-	for info, bad := range s.Store.List(ctx, prefix) {
+	for info, bad := range files {
 		if bad != nil {
 			// The folder that was being listed may lack files; what lies in it is not judged as if it were whole.
 			if last != nil {
 				*lastList = (*lastList)[:len(*lastList)-1]
 			}
-			return backups, restores, bad
+			return bad
 		}
+		l.some = true
 		dir, file := path.Split(info.Key)
 		dir = strings.TrimSuffix(dir, "/")
 		if last == nil || last.dir != dir {
 			above := path.Base(path.Dir(dir))
-			list := &backups
+			list := &l.backups
 			switch {
 			case file == "":
 				continue
 			case dir != "" && above == "restores":
-				list = &restores
+				list = &l.restores
 			case dir != "" && above == "backups":
-			case rootFolder(info.Key, strings.TrimSuffix(prefix, "/"), dir):
+			case rootFolder(info.Key, l.prefix, dir):
 			default:
 				continue
 			}
-			if n++; n > limits.Folders {
-				return backups, restores, refuse("%d backups and restores in one store", limits.Folders)
+			if l.n++; l.n > l.limits.Folders {
+				return refuse("%d backups and restores in one store", l.limits.Folders)
 			}
 			last, lastList = &folder{dir: dir, name: path.Base(dir)}, list
 			*list = append(*list, last)
 		}
-		if len(last.files) <= limits.Files {
+		if len(last.files) <= l.limits.Files {
 			last.files = append(last.files, info)
 		}
 	}
-	for _, f := range backups {
-		f.rename()
-	}
-	return dropEmpty(backups), restores, nil
+	return nil
 }
 
 // rootFolder reports whether the store's root, or the prefix that was named, may itself be a backup's folder.

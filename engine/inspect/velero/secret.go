@@ -1,7 +1,6 @@
 package velero
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,18 +17,17 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // parse reads one object of a tarball, strictly, and takes the contents of Secrets out of it. Its errors tell a place and
 // nothing of the text there, for any entry may be a Secret.
-func parse(raw []byte, limits Limits) (map[string]any, error) {
-	doc, err := decode.One(bytes.NewReader(raw), "", decode.Limits{Bytes: int(limits.Entry)})
+func parse(text string, limits Limits) (map[string]any, error) {
+	doc, err := decode.JSON(text, "", decode.Limits{Bytes: int(limits.Entry)})
 	if err != nil {
 		var at *decode.Error
 		if errors.As(err, &at) && at.Line > 0 {
-			return nil, fmt.Errorf("it cannot be parsed, at line %d, column %d", at.Line, at.Column)
+			return nil, fmt.Errorf("it cannot be parsed as JSON, at line %d, column %d", at.Line, at.Column)
 		}
-		return nil, errors.New("it cannot be parsed")
+		return nil, errors.New("it cannot be parsed as JSON")
 	}
 	object, ok := doc.Value.(map[string]any)
-	// Velero writes and reads JSON; decode reads YAML as well.
-	if !ok || !json.Valid(raw) {
+	if !ok {
 		return nil, errors.New("it is no JSON object")
 	}
 	redact(object, "")

@@ -9,6 +9,8 @@ import (
 	"hash"
 	"io"
 	"runtime"
+	"slices"
+	"strconv"
 	"sync"
 )
 
@@ -23,7 +25,8 @@ type item struct {
 	// entry is not what it was when the tarball was read first.
 	first, twin, changed bool
 	digest               [sha256.Size]byte
-	raw                  []byte // nil where it need not be decoded
+	wanted               bool   // it is to be decoded
+	text                 string // empty where it is not
 	object               map[string]any
 	err                  error
 	ready                chan struct{}
@@ -45,10 +48,13 @@ type tarball struct {
 	open   func(context.Context) (io.ReadCloser, int64, error)
 	limits Limits
 	index  *index
+
+	buf  []byte // the present entry's bytes
+	line []byte // what is digested of its header
 }
 
 // inFlight is how many bytes of entries may wait to be decoded and taken.
-const inFlight = 4 << 20
+const inFlight = 2 << 20
 
 // read streams the entries in order to take, the objects among them decoded; it stops where take says so. The first time
 // fills the index, any other time compares with it. Every goroutine it starts has ended when it returns.
@@ -72,10 +78,10 @@ func (t *tarball) read(ctx context.Context, again bool, take func(*item) bool) o
 		defer close(todo)
 		out = t.produce(ctx, again, func(i *item) bool {
 			i.ready = make(chan struct{})
-			if i.raw == nil {
+			if !i.wanted {
 				close(i.ready)
 			} else {
-				room.enter(len(i.raw))
+				room.enter(len(i.text))
 				todo <- i
 			}
 			select {
@@ -93,7 +99,7 @@ func (t *tarball) read(ctx context.Context, again bool, take func(*item) bool) o
 			taking = false
 			cancel()
 		}
-		room.leave(len(i.raw))
+		room.leave(len(i.text))
 	}
 	wg.Wait()
 	return out
@@ -106,7 +112,7 @@ func (i *item) decode(limits Limits) {
 			i.object, i.err = nil, errors.New("it cannot be parsed: the parser panicked")
 		}
 	}()
-	i.object, i.err = parse(i.raw, limits)
+	i.object, i.err = parse(i.text, limits)
 }
 
 func (t *tarball) produce(ctx context.Context, again bool, emit func(*item) bool) (out outcome) {
@@ -151,7 +157,10 @@ func (t *tarball) entries(ctx context.Context, g *guard, again bool, sequence ha
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(sequence, "%c %d %q ", h.Typeflag, h.Size, h.Name)
+		t.line = append(strconv.AppendInt(append(t.line[:0], h.Typeflag, ' '), h.Size, 10), ' ')
+		t.line = append(strconv.AppendInt(t.line, int64(len(h.Name)), 10), ' ')
+		t.line = append(t.line, h.Name...)
+		_, _ = sequence.Write(t.line)
 		i, err := t.entry(g, h, sequence, again)
 		if err != nil {
 			return err
@@ -181,7 +190,8 @@ func (t *tarball) entry(g *guard, h *tar.Header, sequence io.Writer, again bool)
 		return i, nil
 	}
 	i.entry, i.problem = shown(name), odd
-	raw := make([]byte, h.Size)
+	raw := slices.Grow(t.buf[:0], int(h.Size))[:h.Size]
+	t.buf = raw[:0]
 	if _, err := io.ReadFull(g.tar, raw); err != nil {
 		return nil, fmt.Errorf("read tar: %s: %w", i.entry, unexpected(err))
 	}
@@ -205,7 +215,7 @@ func (t *tarball) entry(g *guard, h *tar.Header, sequence io.Writer, again bool)
 
 // orNil is nil where the item says nothing.
 func (i *item) orNil() *item {
-	if i.raw == nil && i.problem == "" && !i.changed && i.place.key == "" {
+	if !i.wanted && i.problem == "" && !i.changed && i.place.key == "" {
 		return nil
 	}
 	return i
@@ -220,7 +230,7 @@ func (t *tarball) enter(i *item, raw []byte) error {
 			return err
 		}
 		r.marks = i.place.kind
-		i.first, i.raw = true, raw
+		i.first, i.wanted, i.text = true, true, string(raw)
 		return nil
 	}
 	same := r.digest == i.digest
@@ -233,7 +243,7 @@ func (t *tarball) enter(i *item, raw []byte) error {
 	}
 	r.marks |= i.place.kind
 	if !same {
-		i.raw = raw
+		i.wanted, i.text = true, string(raw)
 		r.marks |= differs
 		if i.place.kind != preferred {
 			r.digest = i.digest
@@ -251,7 +261,7 @@ func (t *tarball) compare(i *item, raw []byte) {
 	}
 	if r.marks&(yielded|differs) != yielded {
 		r.marks |= yielded
-		i.raw = raw
+		i.wanted, i.text = true, string(raw)
 	}
 }
 

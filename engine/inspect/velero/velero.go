@@ -41,7 +41,8 @@ type Planner interface {
 // folder. It implements [engine.Inspector] and, for the subjects it yields, [engine.FactSource].
 type Source struct {
 	Store store.Store
-	// Prefix is where in the store to look; empty is everywhere.
+	// Prefix is where in the store to look: a storage location, a single backup's folder, or what several locations lie
+	// below. Empty is the store's root. The first of these is listed without what data movers keep beside the backups.
 	Prefix string
 	// Backup is the name of the one backup to inspect, with the restores of it; empty is all.
 	Backup string
@@ -84,7 +85,7 @@ func (s *Source) Inspect(ctx context.Context) iter.Seq2[*engine.Subject, error] 
 		case found > 0 || err != nil:
 		case s.Backup != "":
 			r.unread(s.Prefix, engine.Broken, fmt.Errorf("find backup %s: there is none among the %d backups here (check the name and the prefix)", s.Backup, len(backups)))
-		case len(restores) == 0:
+		default: // restores alone show that there were backups, and not where they went
 			r.unread(s.Prefix, engine.Hole, errors.New("find backups: there are none (give a folder or prefix that holds backups/, or one backup's own folder)"))
 		}
 	}

@@ -154,7 +154,11 @@ unread contains sprintf("whether the bucket's policy is public is not known: the
 }
 
 policy_known if {
-	statements
+	is_array(statements)
+	every s in statements {
+		is_string(s.effect)
+		every key in ["principals", "notPrincipals"] { is_array(object.get(s, key, [])) }
+	}
 	not state("policy") in {"refused", "unsupported", "failed"}
 }
 

@@ -14,8 +14,10 @@ violations contains {"message": verdict.unknown(reason), "path": ""} if {
 
 needed[i] := definition if {
 	some i, definition in input.object.definitions
-	not definition.group in input.params.providedGroups
+	not provided(definition)
 }
+
+provided(definition) if definition.group in input.params.providedGroups
 
 failed contains {"message": m, "path": sprintf("definitions[%d]", [i])} if {
 	input.object.complete

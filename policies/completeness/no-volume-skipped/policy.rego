@@ -77,6 +77,10 @@ unsure contains "the backup was not read whole, so how many claims it holds is n
 	object.get(input.object, ["tarball", "complete"], false) != true
 }
 
+unsure contains "how many claims the backup holds is not said" if not counted
+
+counted if is_object(input.object.kinds)
+
 # A claim in the tarball whose volume no list names was left out without a word, or had no volume.
 unsure contains sprintf("the backup holds %d claims, and its list of volumes %d of them", [claims, listed]) if {
 	claims > listed

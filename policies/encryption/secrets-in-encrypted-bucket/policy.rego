@@ -34,7 +34,15 @@ faults contains sprintf("and the public access block of the bucket %s is not who
 	state("publicAccess") in {"notConfigured", "answered"}
 }
 
-violations contains {"message": sprintf("the backup holds %d Secrets in clear, %s", [input.object.secrets.count, fault]), "path": "secrets.count"} if some fault in faults
+violations contains {"message": sprintf("the backup holds %d Secrets in clear, %s", [input.object.secrets.count, fault]), "path": "secrets.count"} if {
+	some fault in faults
+	input.object.secrets.count > 0
+}
+
+violations contains {"message": verdict.unknown("the backup was not read whole, so whether it holds Secrets is not known"), "path": ""} if {
+	count(faults) > 0
+	input.object.secrets.count == 0
+}
 
 unread contains "the backup was not read from a bucket, so how it is encrypted is not known" if object.get(input.object, ["location", "bucket"], "") in {"", null}
 

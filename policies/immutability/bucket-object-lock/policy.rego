@@ -29,15 +29,23 @@ violations contains {"message": "the bucket's object lock is off, want it on", "
 }
 
 # What was refused, failed or is not offered says nothing about the bucket.
-violations contains {"message": verdict.unknown(sprintf("whether the bucket has object lock is not known: the call was %s %s", [state, object.get(input.object, ["calls", "objectLock", "message"], "")])), "path": ""} if {
+violations contains {"message": verdict.unknown(sprintf("whether the bucket has object lock is not known: the call was %v %s", [state, object.get(input.object, ["calls", "objectLock", "message"], "")])), "path": ""} if {
 	scanned
-	state in {"refused", "unsupported", "failed"}
+	not settled
 }
 
 violations contains {"message": verdict.unknown(sprintf("whether the bucket has object lock is not known: the call was %s and objectLock.enabled is not there", [state])), "path": ""} if {
 	scanned
 	state in {"answered", "not made"}
 	not told
+}
+
+# Any other answer than these, and one that contradicts itself, says nothing.
+settled if state in {"answered", "not made"}
+
+settled if {
+	state == "notConfigured"
+	not input.object.objectLock.enabled
 }
 
 told if is_boolean(input.object.objectLock.enabled)

@@ -33,8 +33,10 @@ violations contains v if some v in faults
 violations contains {"message": verdict.unknown("the bucket's data class is not known, and its lock is too long for some: label it"), "path": ""} if {
 	count(over) > 0
 	count(faults) == 0
-	not class in {lower(name) | some name in array.concat(input.params.knownClasses, [c | some c, _ in input.params.maxByClass])}
+	not known
 }
+
+known if class in {lower(name) | some name in array.concat(input.params.knownClasses, [c | some c, _ in input.params.maxByClass])}
 
 violations contains {"message": verdict.unknown(sprintf("how long the bucket locks is not known: the call was %s", [state])), "path": ""} if {
 	count(faults) == 0
@@ -44,4 +46,10 @@ violations contains {"message": verdict.unknown(sprintf("how long the bucket loc
 told if {
 	input.object.objectLock.enabled == true
 	not state in {"refused", "unsupported", "failed"}
+	timed
 }
+
+# A default retention has a mode, and a period beside it.
+timed if not input.object.objectLock.mode
+
+timed if count(kept) > 0

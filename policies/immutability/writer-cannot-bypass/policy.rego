@@ -181,9 +181,18 @@ unread contains sprintf("what the policy allows is not known: the call was %s %s
 	state in {"refused", "unsupported", "failed"}
 }
 
-unread contains "the policy's statements are not there" if {
-	not statements
+unread contains "the policy's statements are not there, or not as they are read here" if {
+	not legible
 	not state in {"refused", "unsupported", "failed"}
+}
+
+# Statements in the one shape that is judged; in any other they would allow nothing.
+legible if {
+	is_array(statements)
+	every s in statements {
+		s.effect in {"Allow", "Deny"}
+		every key in ["principals", "actions", "notActions", "resources", "notResources"] { is_array(part(s, key)) }
+	}
 }
 
 violations contains {"message": verdict.unknown(why), "path": ""} if some why in unread

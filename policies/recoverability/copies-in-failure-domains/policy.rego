@@ -3,23 +3,26 @@ package recoverability.copies_in_failure_domains
 import rego.v1
 
 # What is counted, and where each copy says it.
-seen.regions contains lower(region) if some region in input.object.domains.regions
+# A text that says nothing names no place.
+placed(text) := lower(trim_space(text)) if trim_space(text) != ""
 
-seen.regions contains lower(copy.region) if some copy in input.object.copies
+seen.regions contains placed(region) if some region in input.object.domains.regions
 
-seen.accounts contains account if some account in input.object.domains.accounts
+seen.regions contains placed(copy.region) if some copy in input.object.copies
 
-seen.accounts contains copy.account if some copy in input.object.copies
+seen.accounts contains placed(account) if some account in input.object.domains.accounts
+
+seen.accounts contains placed(copy.account) if some copy in input.object.copies
 
 # Copies that may lie in yet another one.
 hidden.regions contains name(copy) if {
 	some copy in input.object.copies
-	object.get(copy, "region", "") in {"", null}
+	not placed(copy.region)
 }
 
 hidden.accounts contains name(copy) if {
 	some copy in input.object.copies
-	object.get(copy, "account", "") in {"", null}
+	not placed(copy.account)
 }
 
 name(copy) := sprintf("the copy in %v", [copy.location]) if {

@@ -125,7 +125,10 @@ veiled if {
 	not u.what in {"domains", "covered", "schedules", "longestGapSeconds"}
 }
 
-unsure contains sprintf("which copies there are is not known%s", [whys]) if not is_array(copies)
+unsure contains sprintf("which copies there are is not known%s", [whys]) if not listed
+
+# Written out: a negated call on what is undefined is undefined, too.
+listed if is_array(copies)
 
 unsure contains "2: the media of some copies are not known" if {
 	kinds < input.params.minMedia

@@ -63,6 +63,7 @@ unversioned if {
 ends if {
 	some rule in active
 	object.get(rule, "prefix", "") == ""
+	object.get(rule, "filtered", false) == false
 	rule.noncurrentDays > 0
 }
 
