@@ -28,6 +28,7 @@ func (r *run) backup(f *folder) {
 		return
 	}
 	c.beside()
+	c.promised()
 	key := path.Join(f.dir, f.name+".tar.gz")
 	info, there := f.file(f.name + ".tar.gz")
 	if !there {
@@ -52,6 +53,21 @@ func (r *run) backup(f *folder) {
 		return
 	}
 	c.objects(t, info)
+}
+
+// promised reports the files that are not there although the Backup counts what must be in them.
+func (c *contents) promised() {
+	status, _ := c.backup["status"].(map[string]any)
+	for _, p := range [][2]string{
+		{"backupItemOperationsAttempted", "-itemoperations.json.gz"},
+		{"csiVolumeSnapshotsAttempted", "-csi-volumesnapshots.json.gz"},
+		{"volumeSnapshotsAttempted", "-volumesnapshots.json.gz"},
+	} {
+		n, _ := status[p[0]].(int64)
+		if _, there := c.file(c.name + p[1]); n > 0 && !there {
+			c.unread(path.Join(c.dir, c.name+p[1]), engine.Hole, fmt.Errorf("read backup: it is not there, and the backup's %s is %d", p[0], n))
+		}
+	}
 }
 
 // metadata reads the Backup object itself.
