@@ -28,6 +28,8 @@ func TestWhatSaysNothingDoesNotPass(t *testing.T) {
 		{"completeness/claims-covered", "Protection", `{"covered":null,"schedules":[{"name":"daily"}]}`},
 		{"completeness/definitions-present", "RestorePlan", `{"complete":true,"definitions":[{}]}`},
 		{"completeness/no-volume-skipped", "BackupContents", `{"volumesKnown":true,"volumes":[],"tarball":{"complete":true}}`},
+		{"completeness/no-volume-skipped", "BackupContents", `{"volumesKnown":true,"tarball":{"complete":true},"kinds":{"v1/PersistentVolumeClaim":1},"claimsWithoutVolume":["db/data"],
+			"volumes":[{"pvc":"db/nope","method":"CSISnapshot","skipped":false,"result":"succeeded"}]}`},
 		{"encryption/secrets-in-encrypted-bucket", "BackupContents", `{"tarball":{"complete":false},"secrets":{"count":0},"location":{"bucket":"b"}}`},
 		{"immutability/bucket-object-lock", "Bucket", `{"calls":{"objectLock":{"state":"elsewhere"}}}`},
 		{"immutability/bucket-object-lock", "Bucket", `{"calls":{"objectLock":{"state":"notConfigured"}},"objectLock":{"enabled":true}}`},

@@ -235,19 +235,20 @@ func highWater(pid int) int64 {
 
 func megabytesPerSecond(n int64, d time.Duration) float64 { return float64(n) / 1e6 / d.Seconds() }
 
-// large is how many of something to generate: as the environment says, else many where PROVISO_LARGE is set, else few.
-func large(tb testing.TB, name string, few, many int64) int64 {
-	if text := os.Getenv(name); text != "" {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return n
+// mebibytes is the size of the tarball to generate: PROVISO_MIB, else 10,240 where PROVISO_LARGE is set, else 1,024.
+func mebibytes(tb testing.TB) int64 {
+	text := os.Getenv("PROVISO_MIB")
+	switch {
+	case text == "" && os.Getenv("PROVISO_LARGE") != "":
+		return 10 << 10
+	case text == "":
+		return 1 << 10
 	}
-	if os.Getenv("PROVISO_LARGE") != "" {
-		return many
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return few
+	return n
 }
 
 // A backup of 66,000 objects, from its files to a JSON report by the command, with the policies that come with it.
@@ -258,7 +259,7 @@ func BenchmarkBackupJudged(b *testing.B) {
 		b.Fatalf("%v: %s", err, out)
 	}
 	backup := filepath.Join(dir, "store")
-	count, size := writeBackup(b, backup, int(large(b, "PROVISO_ITEMS", 66_000, 66_000)), 0)
+	count, size := writeBackup(b, backup, 66_000, 0)
 	b.ResetTimer()
 	for b.Loop() {
 		took, peak := timed(b, exec.Command(command, "scan", "velero:"+backup, "-q", "--now", "2026-01-11T00:00:00Z", "-o", "json="+filepath.Join(dir, "report.json")))
@@ -330,11 +331,11 @@ func reading(work, dir string) error {
 	return errors.New("there was no BackupContents")
 }
 
-// A tarball of PROVISO_MIB MiB (1,024; 10,240 where PROVISO_LARGE is set) read, digested and decoded, against gzip -dc on
+// A tarball of so many mebibytes read, digested and decoded, against gzip -dc on
 // the same file, and against Go's decompressor alone for the memory.
 func BenchmarkBackupRead(b *testing.B) {
 	dir := b.TempDir()
-	count, size := writeBackup(b, dir, 0, large(b, "PROVISO_MIB", 1<<10, 10<<10)<<20)
+	count, size := writeBackup(b, dir, 0, mebibytes(b)<<20)
 	tarball := filepath.Join(dir, "backups", "large", "large.tar.gz")
 	packed, err := os.Stat(tarball)
 	if err != nil {

@@ -28,6 +28,7 @@ type contents struct {
 	problems []any
 	more     int
 	kinds    map[string]int64
+	claims   []string
 	spaces   map[string]bool // namespaces with Secrets
 	secrets  int64
 	powers   map[string]int64
@@ -152,6 +153,9 @@ func (c *contents) take(i *item) bool {
 		return true // a copy of an object that is counted by its plain path
 	}
 	c.kinds[who.gvk()]++
+	if who.kind == "PersistentVolumeClaim" && who.group() == "" && len(c.claims) < maxClaims {
+		c.claims = append(c.claims, who.namespace+"/"+who.name)
+	}
 	if power := powers[[2]string{who.group(), who.kind}]; power != "" {
 		c.powers[power]++
 	}
@@ -223,9 +227,33 @@ func (c *contents) tarball(t *tarball, info store.Info) {
 	for _, ns := range slices.Sorted(maps.Keys(c.spaces)) {
 		namespaces = append(namespaces, ns)
 	}
+	if c.fields["volumesKnown"] == true {
+		c.fields["claimsWithoutVolume"] = c.claimsWithoutVolume()
+	}
 	c.fields["files"], c.fields["tarball"], c.fields["objects"] = c.listed, tarball, objects
 	c.fields["kinds"], c.fields["powers"] = counts(c.kinds), counts(c.powers)
 	c.fields["secrets"] = map[string]any{"count": c.secrets, "namespaces": namespaces}
+}
+
+// maxClaims is how many claims are held against the list of volumes, maxNamed how many of them are named.
+const maxClaims, maxNamed = 100_000, 100
+
+// claimsWithoutVolume are the claims of the tarball that the backup's list of volumes does not name.
+func (c *contents) claimsWithoutVolume() []any {
+	named := map[string]bool{}
+	for _, v := range c.fields["volumes"].([]any) {
+		if claim, ok := v.(map[string]any)["pvc"].(string); ok {
+			named[claim] = true
+		}
+	}
+	slices.Sort(c.claims)
+	out := []any{}
+	for _, claim := range c.claims {
+		if !named[claim] && len(out) < maxNamed {
+			out = append(out, claim)
+		}
+	}
+	return out
 }
 
 func counts(m map[string]int64) map[string]any {

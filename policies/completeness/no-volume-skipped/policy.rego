@@ -81,6 +81,11 @@ unsure contains "how many claims the backup holds is not said" if not counted
 
 counted if is_object(input.object.kinds)
 
+unsure contains sprintf("the backup's list of volumes says nothing of claim %s", [claim]) if {
+	some claim in input.object.claimsWithoutVolume
+	not exempt({"pvc": claim})
+}
+
 # A claim in the tarball whose volume no list names was left out without a word, or had no volume.
 unsure contains sprintf("the backup holds %d claims, and its list of volumes %d of them", [claims, listed]) if {
 	claims > listed
