@@ -35,6 +35,7 @@ type judging struct {
 	stdinName    string
 	namespace    string
 	quiet        bool
+	sample       int
 }
 
 func (j *judging) flags(c *cobra.Command) {
@@ -77,7 +78,7 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	}
 	asked := &sources{paths: paths}
 	if operation == "" {
-		if asked, err = openSources(ctx, paths, set); err != nil {
+		if asked, err = openSources(ctx, paths, set, j.sample); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 )
 
@@ -16,9 +18,13 @@ proviso help sources. A scan has no operation: policies that are only for update
   kubectl get bsl,schedules -A -o yaml | proviso scan -`,
 		Args: someArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if j.sample < 1 {
+				return fmt.Errorf("--sample %d: want 1 for every version, or more", j.sample)
+			}
 			return j.judge(c.Context(), s, args, "")
 		},
 	}
 	j.flags(c)
+	c.Flags().IntVar(&j.sample, "sample", 1, "look at each N-th object version of a bucket only, and at every velero-backup.json; subjects say that they were sampled")
 	return c
 }

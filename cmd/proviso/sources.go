@@ -39,11 +39,12 @@ type sources struct {
 	inspectors []engine.Inspector
 	facts      answers
 	live       map[string]bool
+	sample     int
 }
 
 // open makes sources of what the command line names. Manifests come first.
-func openSources(ctx context.Context, args []string, set *engine.Set) (*sources, error) {
-	c := &sources{set: set, facts: answers{own: map[string]engine.FactSource{}, buckets: map[string][]*engine.Subject{}}, live: map[string]bool{}}
+func openSources(ctx context.Context, args []string, set *engine.Set, sample int) (*sources, error) {
+	c := &sources{set: set, sample: sample, facts: answers{own: map[string]engine.FactSource{}, buckets: map[string][]*engine.Subject{}}, live: map[string]bool{}}
 	for _, arg := range args {
 		kind, rest, _ := strings.Cut(arg, ":")
 		if _, err := os.Stat(arg); err == nil || !scheme.MatchString(arg) {
@@ -126,7 +127,7 @@ func (c *sources) look(ctx context.Context, s store.Source, objects bool) error 
 		return nil
 	}
 	c.live[name] = true
-	return c.first(ctx, &bucket.Live{Source: s, Objects: objects})
+	return c.first(ctx, &bucket.Live{Source: s, Objects: objects, Sample: c.sample})
 }
 
 // joined joins what is inspected into what protects what, knowing of the clusters what the profile says.

@@ -35,6 +35,7 @@ gives 2 whatever the profile's unknown says: say what is missing, or waive it.`}
   velero:DIR                    a copy of a Velero prefix, or of one backup: a folder, .tar, .tar.gz or .tgz
   velero:s3://BUCKET/PREFIX     the same where it lies; the bucket's settings are judged, too
   bucket:s3://BUCKET/PREFIX     an S3 bucket: its settings, and the lock of every object version under the prefix
+                                (--sample N: of each N-th)
   bucket:FILE                   a bucket's settings as JSON: aws s3api answers, gcloud storage buckets describe
                                 --raw --format=json, az storage account show and container show
   cloud:FILE                    snapshots, locks, keys and access policies as the provider's command prints them in JSON,
