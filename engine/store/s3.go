@@ -94,6 +94,9 @@ func (s Source) String() string {
 	if s.Prefix != "" {
 		text += "/" + strings.TrimSuffix(s.Prefix, "/")
 	}
+	if s.Endpoint != "" { // buckets of two servers may have one name
+		text += "?endpoint=" + s.Endpoint
+	}
 	return text
 }
 

@@ -235,5 +235,5 @@ func TestFolderFileThatShrinks(t *testing.T) {
 func ExampleParseSource() {
 	s, err := store.ParseSource("s3://backups/prod?endpoint=https://s3.example.org&region=eu-central-1")
 	fmt.Println(s, s.Endpoint, s.Region, err)
-	// Output: s3://backups/prod https://s3.example.org eu-central-1 <nil>
+	// Output: s3://backups/prod?endpoint=https://s3.example.org https://s3.example.org eu-central-1 <nil>
 }

@@ -271,7 +271,10 @@ func (a *artifact) publicAccess(o exported.Object) {
 }
 
 func (a *artifact) acl(o exported.Object) {
-	grants, _ := o.Objects("Grants")
+	grants, ok := o.Objects("Grants")
+	if !ok {
+		return // an answer without grants says nothing of who may read
+	}
 	public := false
 	for _, g := range grants {
 		uri, _ := g.In("Grantee").Text("URI")
