@@ -285,7 +285,7 @@ func TestReadingChild(t *testing.T) {
 		t.Skip("a part of BenchmarkBackupRead")
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // as the command sets it
+		debug.SetGCPercent(100) // as a scan sets it
 	}
 	// What starting the test binary took is given back, and the mark of the most memory set back to what is left.
 	debug.FreeOSMemory()

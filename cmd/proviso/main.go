@@ -32,8 +32,8 @@ func main() {
 		os.Exit(etcd.Child(os.Args[2:], os.Stdin, os.Stdout))
 	}
 	if os.Getenv("GOGC") == "" {
-		// A run lives briefly and holds little: collecting at four times the live heap costs some tens of MiB and saves a
-		// third of the time.
+		// Most runs live briefly and hold little: collecting at four times the live heap costs some tens of MiB and saves
+		// a third of the time.
 		debug.SetGCPercent(400)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

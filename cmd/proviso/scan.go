@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -18,6 +20,9 @@ proviso help sources. A scan has no operation: policies that are only for update
   kubectl get bsl,schedules -A -o yaml | proviso scan -`,
 		Args: someArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(100) // unlike a lint, a scan may hold much and run long
+			}
 			if j.sample < 1 {
 				return fmt.Errorf("--sample %d: want 1 for every version, or more", j.sample)
 			}

@@ -48,6 +48,7 @@ func (r *run) backup(f *folder) {
 		}
 		return file, info.Size, err
 	}}
+	defer t.index.close()
 	c.index(t, info)
 	if r.stopped || !r.going() {
 		return

@@ -67,6 +67,7 @@ func BenchmarkIndex(b *testing.B) {
 			return true
 		})
 		ours := time.Since(start)
+		t.index.close()
 		if out.err != nil {
 			b.Fatal(out.err)
 		}

@@ -199,9 +199,6 @@ func (c *contents) tarball(t *tarball, info store.Info) {
 		return strings.Compare(a.(map[string]any)["key"].(string), b.(map[string]any)["key"].(string))
 	})
 	objects := map[string]any{"count": int64(len(c.items))}
-	if c.first.err == nil {
-		objects["digest"] = t.index.sum()
-	}
 	status, _ := c.backup["status"].(map[string]any)
 	progress, _ := status["progress"].(map[string]any)
 	for field, key := range map[string]string{"reported": "itemsBackedUp", "expected": "totalItems"} {

@@ -225,7 +225,7 @@ func (i *item) orNil() *item {
 func (t *tarball) enter(i *item, raw []byte) error {
 	r := t.index.find(i.place.key)
 	if r == nil {
-		r, err := t.index.add(i.place.key, i.digest)
+		r, err := t.index.add(i.place.key, fingerprint(i.digest[:]))
 		if err != nil {
 			return err
 		}
@@ -233,7 +233,7 @@ func (t *tarball) enter(i *item, raw []byte) error {
 		i.first, i.wanted, i.text = true, true, string(raw)
 		return nil
 	}
-	same := r.digest == i.digest
+	same := r.digest == fingerprint(i.digest[:])
 	if r.marks&i.place.kind != 0 {
 		if i.problem = "it is there twice"; !same {
 			i.problem = "it is there twice, with different contents; Velero's restore takes the last"
@@ -246,7 +246,7 @@ func (t *tarball) enter(i *item, raw []byte) error {
 		i.wanted, i.text = true, string(raw)
 		r.marks |= differs
 		if i.place.kind != preferred {
-			r.digest = i.digest
+			r.digest = fingerprint(i.digest[:])
 		}
 	}
 	return nil
@@ -255,7 +255,7 @@ func (t *tarball) enter(i *item, raw []byte) error {
 // compare finds whether the entry is what it was, and whether its object is still to be yielded.
 func (t *tarball) compare(i *item, raw []byte) {
 	r := t.index.find(i.place.key)
-	if r == nil || r.marks&differs == 0 && r.digest != i.digest {
+	if r == nil || r.marks&differs == 0 && r.digest != fingerprint(i.digest[:]) {
 		i.changed = true
 		return
 	}
