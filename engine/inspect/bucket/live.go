@@ -132,8 +132,9 @@ var errNoBucket = errors.New("there is no such bucket (check its name and the en
 // bucket asks everything there is to ask.
 func (a *asker) bucket(ctx context.Context) (*engine.Subject, error) {
 	art := newArtifact("s3")
-	if a.Source.Endpoint != "" {
-		art.fields["endpoint"] = a.Source.Endpoint
+	art.fields["endpoint"] = "https://s3.amazonaws.com"
+	if at := a.client.Options().BaseEndpoint; at != nil {
+		art.fields["endpoint"] = *at
 	}
 	heard, err := a.head(ctx)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/engine/selection"
 )
 
@@ -270,22 +269,6 @@ func names(set map[string]bool) []any {
 	return all
 }
 
-// bucketOf is the bucket a location names; nil where none in the scan is it for certain.
-func (c *cluster) bucketOf(location map[string]any) map[string]any {
-	var found []map[string]any
-	want, endpoint := text(location, "spec", "objectStorage", "bucket"), strings.TrimSuffix(text(location, "spec", "config", "s3Url"), "/")
-	for _, b := range c.buckets {
-		at := strings.TrimSuffix(text(b, "endpoint"), "/")
-		if text(b, "metadata", "name") == want && want != "" && (at == "" || endpoint == "" || at == endpoint) {
-			found = append(found, b)
-		}
-	}
-	if len(found) != 1 {
-		return nil
-	}
-	return found[0]
-}
-
 // drill is the newest restore that worked of a backup that holds the data.
 func (p *protection) drill(all []good) {
 	var newest time.Time
@@ -311,7 +294,7 @@ func (p *protection) drill(all []good) {
 			n.name, text(r, "status", "completionTimestamp"), text(r, "status", "startTimestamp"))
 	}
 	for _, d := range p.drills {
-		if d["succeeded"] == true {
+		if d["succeeded"] == true && p.tookBack(d) {
 			try(func(g good) bool { return g.name == text(d, "restore", "backup") && p.drilled(d, g) },
 				text(d, "restore", "name"), text(d, "completed"), text(d, "started"))
 		}
@@ -344,6 +327,14 @@ func (p *protection) restored(n name, restore map[string]any) bool {
 	return answer == selection.Selected
 }
 
+// tookBack is whether a drill that a store tells of restored the claim, or something of the namespace.
+func (p *protection) tookBack(d map[string]any) bool {
+	if p.what == "PersistentVolumeClaim" {
+		return slices.Contains(list(d, "restored", "claims"), any(p.namespace+"/"+p.name))
+	}
+	return slices.Contains(list(d, "restored", "namespaces"), any(p.name))
+}
+
 // drilled is whether a drill that a store tells of was one of this backup: clusters name their backups alike.
 func (p *protection) drilled(d map[string]any, g good) bool {
 	bucket, prefix := p.objectStorage(g)
@@ -369,25 +360,4 @@ func number(v any) float64 {
 		return n
 	}
 	return 0
-}
-
-// location joins what a BackupStorageLocation declares with the bucket that is there.
-func (c *cluster) location(n name) *engine.Subject {
-	l := c.kinds["BackupStorageLocation"][n]
-	declared := map[string]any{}
-	for field, v := range map[string]any{"provider": text(l, "spec", "provider"), "bucket": text(l, "spec", "objectStorage", "bucket"), "prefix": text(l, "spec", "objectStorage", "prefix"),
-		"region": text(l, "spec", "config", "region"), "accessMode": text(l, "spec", "accessMode"), "endpoint": text(l, "spec", "config", "s3Url")} {
-		if v != "" {
-			declared[field] = v
-		}
-	}
-	o := map[string]any{"apiVersion": APIVersion, "kind": "StorageLocation", "metadata": map[string]any{"name": n.name, "namespace": n.namespace}, "cluster": c.declared.Name, "declared": declared}
-	if b := c.bucketOf(l); b != nil {
-		observed := maps.Clone(b)
-		for _, field := range []string{"metadata", "apiVersion", "kind"} {
-			delete(observed, field)
-		}
-		o["observed"] = observed
-	}
-	return &engine.Subject{APIVersion: APIVersion, Kind: "StorageLocation", Namespace: n.namespace, Name: n.name, Object: o, Origin: engine.Origin{Source: c.source}}
 }

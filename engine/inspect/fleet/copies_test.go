@@ -117,8 +117,12 @@ func TestDrillOfSomethingElseIsNone(t *testing.T) {
 	restore := func(spec string) *engine.Subject {
 		return of(prod, "velero.io/v1/Restore velero/r", `{"spec":{"backupName":"b1"`+spec+`},"status":{"phase":"Completed","startTimestamp":"2026-07-11T13:00:00Z","completionTimestamp":"2026-07-11T13:30:00Z"}}`)
 	}
-	drill := func(location string) *engine.Subject {
-		return of("velero:x", "artifact.proviso.dev/v1alpha1/Drill r", `{"restore":{"name":"r","backup":"b1"},"succeeded":true,"started":"2026-07-11T13:00:00Z","completed":"2026-07-11T13:30:00Z","location":`+location+`}`)
+	drill := func(location string, claims ...string) *engine.Subject {
+		claim := "shop/data"
+		if len(claims) > 0 {
+			claim = claims[0]
+		}
+		return of("velero:x", "artifact.proviso.dev/v1alpha1/Drill r", `{"restored":{"namespaces":["shop"],"claims":["`+claim+`"]},"restore":{"name":"r","backup":"b1"},"succeeded":true,"started":"2026-07-11T13:00:00Z","completed":"2026-07-11T13:30:00Z","location":`+location+`}`)
 	}
 	other := of("cluster:other", "velero.io/v1/Backup velero/b1", `{"status":{"phase":"Completed"}}`)
 	for name, c := range map[string]struct {
@@ -131,6 +135,7 @@ func TestDrillOfSomethingElseIsNone(t *testing.T) {
 		"of other kinds":              {[]any{restore(`,"includedResources":["configmaps"]`)}, false},
 		"without volumes":             {[]any{restore(`,"restorePVs":false`)}, false},
 		"from its bucket":             {[]any{drill(`{"bucket":"vault"}`)}, true},
+		"of another claim":            {[]any{drill(`{"bucket":"vault"}`, "shop/other")}, false},
 		"from another bucket":         {[]any{drill(`{"bucket":"else"}`)}, false},
 		"from another prefix":         {[]any{drill(`{"bucket":"vault","prefix":"b"}`)}, false},
 		"from a copy":                 {[]any{drill(`{"store":"/copy"}`)}, true},
@@ -139,6 +144,32 @@ func TestDrillOfSomethingElseIsNone(t *testing.T) {
 		got := protected(t, base(append([]any{place("default", "vault"), moved("b1", "default")}, c.tried...)...), true, "drill")["drill"]
 		if (got != "") != c.want {
 			t.Errorf("%s: drill is %q, want one: %v", name, got, c.want)
+		}
+	}
+}
+
+func TestBucketsOfOneNameOnTwoServers(t *testing.T) {
+	location := func(config string) *engine.Subject {
+		return of(prod, "velero.io/v1/BackupStorageLocation velero/default", `{"spec":{"provider":"aws","objectStorage":{"bucket":"vault"},"config":{`+config+`}}}`)
+	}
+	for name, c := range map[string]struct {
+		config, bucket string
+		joined         bool
+	}{
+		"the same server":                  {`"s3Url":"https://minio.example.com/"`, `"endpoint":"https://MinIO.example.com"`, true},
+		"another server":                   {`"s3Url":"https://minio.example.com"`, `"endpoint":"https://other.example.com"`, false},
+		"a server and Amazon":              {`"s3Url":"https://minio.example.com"`, `"endpoint":"https://s3.eu-west-1.amazonaws.com"`, false},
+		"Amazon and a server":              {`"region":"eu-west-1"`, `"endpoint":"https://minio.example.com"`, false},
+		"Amazon":                           {`"region":"eu-west-1"`, `"endpoint":"https://s3.eu-west-1.amazonaws.com"`, true},
+		"an export, which names no server": {`"s3Url":"https://minio.example.com"`, `"region":"eu-west-1"`, true},
+	} {
+		j := fleet.Join{In: things{location(c.config), found("vault", `{`+c.bucket+`}`)}, Clusters: map[string]fleet.Cluster{prod: {Name: "production"}}, Listed: func(_, _, _ string) bool { return true }}
+		joined := false
+		for s := range j.Inspect(context.Background()) {
+			joined = joined || s != nil && s.Kind == "StorageLocation" && s.Object["observed"] != nil
+		}
+		if joined != c.joined {
+			t.Errorf("%s: joined %v, want %v", name, joined, c.joined)
 		}
 	}
 }

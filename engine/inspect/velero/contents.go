@@ -220,16 +220,12 @@ func (c *contents) tarball(t *tarball, info store.Info) {
 	if c.first.sha256 != "" {
 		tarball["sha256"] = c.first.sha256
 	}
-	namespaces := []any{}
-	for _, ns := range slices.Sorted(maps.Keys(c.spaces)) {
-		namespaces = append(namespaces, ns)
-	}
 	if c.fields["volumesKnown"] == true {
 		c.fields["claimsWithoutVolume"] = c.claimsWithoutVolume()
 	}
 	c.fields["files"], c.fields["tarball"], c.fields["objects"] = c.listed, tarball, objects
 	c.fields["kinds"], c.fields["powers"] = counts(c.kinds), counts(c.powers)
-	c.fields["secrets"] = map[string]any{"count": c.secrets, "namespaces": namespaces}
+	c.fields["secrets"] = map[string]any{"count": c.secrets, "namespaces": sortedSet(c.spaces)}
 }
 
 // maxClaims is how many claims are held against the list of volumes, maxNamed how many of them are named.

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +70,7 @@ func (r *run) drill(f *folder) {
 			fields["completed"] = stamp(log.last)
 			fields["durationSeconds"] = int64(log.last.Sub(log.first) / time.Second)
 		}
+		fields["restored"] = map[string]any{"namespaces": sortedSet(log.namespaces), "claims": sortedSet(log.claims)}
 		if log.backup != "" {
 			fields["backup"], restore["backup"] = log.backup, log.backup
 		}
@@ -90,10 +93,14 @@ type restoreLog struct {
 	first, last time.Time
 	completed   bool
 	backup      string
+	// namespaces and claims are those it took back, by their names in the backup; claims as namespace/name.
+	namespaces, claims map[string]bool
 }
 
 var (
 	logTime   = regexp.MustCompile(`^time="([^"]+)"`)
+	logSpace  = regexp.MustCompile(` namespace="?([a-z0-9-]+)`)
+	logItem   = regexp.MustCompile(`^Attempting to restore ([A-Za-z0-9]+): (\S+?)\.?$`)
 	logBackup = regexp.MustCompile(`[Ss]tarting restore of backup ([a-z0-9.-]+)/([a-z0-9.-]+)`)
 )
 
@@ -122,17 +129,20 @@ func (l *restoreLog) read(r io.Reader) error {
 }
 
 func (l *restoreLog) line(line []byte) {
-	var when, message string
+	var when, message, namespace string
 	if bytes.HasPrefix(line, []byte("{")) {
-		var entry struct{ Time, Msg string }
+		var entry struct{ Time, Msg, Namespace string }
 		if json.Unmarshal(line, &entry) != nil {
 			return
 		}
-		when, message = entry.Time, entry.Msg
+		when, message, namespace = entry.Time, entry.Msg, entry.Namespace
 	} else if m := logTime.FindSubmatch(line); m != nil {
 		when = string(m[1])
 		if _, rest, ok := strings.Cut(string(line), `msg="`); ok {
-			message, _, _ = strings.Cut(rest, `"`)
+			message, rest, _ = strings.Cut(rest, `"`)
+			if m := logSpace.FindStringSubmatch(rest); m != nil {
+				namespace = m[1]
+			}
 		}
 	}
 	t, err := time.Parse(time.RFC3339, when)
@@ -151,4 +161,27 @@ func (l *restoreLog) line(line []byte) {
 	if m := logBackup.FindStringSubmatch(message); m != nil && l.backup == "" {
 		l.backup = m[2]
 	}
+	if m := logItem.FindStringSubmatch(message); m != nil {
+		l.restored(m[1], namespace, m[2])
+	}
+}
+
+func (l *restoreLog) restored(kind, namespace, name string) {
+	if l.namespaces == nil {
+		l.namespaces, l.claims = map[string]bool{}, map[string]bool{}
+	}
+	if namespace != "" && len(l.namespaces) < maxClaims {
+		l.namespaces[namespace] = true
+	}
+	if kind == "PersistentVolumeClaim" && len(l.claims) < maxClaims {
+		l.claims[namespace+"/"+name] = true
+	}
+}
+
+func sortedSet(set map[string]bool) []any {
+	out := []any{}
+	for _, v := range slices.Sorted(maps.Keys(set)) {
+		out = append(out, v)
+	}
+	return out
 }

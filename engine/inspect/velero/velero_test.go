@@ -135,7 +135,9 @@ func TestBackup(t *testing.T) {
 	m := backup("b1", gz(tarOf(sample()...)))
 	maps.Copy(m, memory{
 		"restores/r1/restore-r1-logs.gz": gz([]byte("time=\"2026-01-01T00:00:00Z\" level=info msg=\"starting restore\"\n" +
-			"time=\"2026-01-01T00:00:01Z\" level=info msg=\"Starting restore of backup velero/b1\"\n{\"time\":\"2026-01-01T00:01:00Z\",\"msg\":\"restore completed\"}\n")),
+			"time=\"2026-01-01T00:00:01Z\" level=info msg=\"Starting restore of backup velero/b1\"\n" +
+			"time=\"2026-01-01T00:00:02Z\" level=info msg=\"Attempting to restore PersistentVolumeClaim: p.\" logSource=restore.go:1 namespace=shop original name=p restore=velero/r1\n" +
+			"{\"time\":\"2026-01-01T00:00:03Z\",\"msg\":\"Attempting to restore Service: web.\",\"namespace\":\"front\"}\n{\"time\":\"2026-01-01T00:01:00Z\",\"msg\":\"restore completed\"}\n")),
 		"restores/r1/restore-r1-results.gz": gz([]byte(`{"errors":{},"warnings":{}}`)),
 	})
 	s := &Source{Store: m, Kinds: map[[2]string]bool{{"", "Namespace"}: true}}
@@ -149,6 +151,9 @@ func TestBackup(t *testing.T) {
 	}
 	if want := "Backup velero/b1, BackupContents velero/b1, Namespace shop, Deployment shop/web, Secret shop/db, Drill r1"; strings.Join(names, ", ") != want {
 		t.Errorf("%s\nwant %s", strings.Join(names, ", "), want)
+	}
+	if text := fmt.Sprint(got.of("Drill")["restored"]); text != "map[claims:[shop/p] namespaces:[front shop]]" {
+		t.Errorf("restored: %s", text)
 	}
 	c := got.of("BackupContents")
 	for field, want := range map[string]string{
