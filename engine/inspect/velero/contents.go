@@ -32,9 +32,9 @@ type contents struct {
 	spaces   map[string]bool // namespaces with Secrets
 	secrets  int64
 	powers   map[string]int64
-	// items are hashes of kind and name of the objects in the tarball, named those in the resource list, in its order.
+	// items is how many objects there are in the tarball; the index has a hash of kind and name of each.
 	seed  maphash.Seed
-	items []uint64
+	items int
 	// relist reads the resource list again, once the objects are known.
 	relist  func(func(kind, name string)) error
 	last    map[string]any
@@ -159,7 +159,8 @@ func (c *contents) take(i *item) bool {
 	if power := powers[[2]string{who.group(), who.kind}]; power != "" {
 		c.powers[power]++
 	}
-	c.items = append(c.items, c.hash(who.gvk(), who.item()))
+	i.kept.item = c.hash(who.gvk(), who.item())
+	c.items++
 	if c.planner != nil {
 		c.planner.Add(i.object)
 	}
@@ -169,13 +170,14 @@ func (c *contents) take(i *item) bool {
 	return true
 }
 
+// hash is never 0.
 func (c *contents) hash(kind, name string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
 	h.WriteString(kind)
 	h.WriteByte(0)
 	h.WriteString(name)
-	return h.Sum64()
+	return h.Sum64() | 1
 }
 
 // powers are the kinds that change who may do what in the cluster they are restored to.
@@ -198,7 +200,7 @@ func (c *contents) tarball(t *tarball, info store.Info) {
 	slices.SortFunc(c.listed, func(a, b any) int {
 		return strings.Compare(a.(map[string]any)["key"].(string), b.(map[string]any)["key"].(string))
 	})
-	objects := map[string]any{"count": int64(len(c.items))}
+	objects := map[string]any{"count": int64(c.items)}
 	status, _ := c.backup["status"].(map[string]any)
 	progress, _ := status["progress"].(map[string]any)
 	for field, key := range map[string]string{"reported": "itemsBackedUp", "expected": "totalItems"} {
@@ -272,13 +274,19 @@ func (c *contents) resourceList(r io.Reader) error {
 
 // compare finds what is listed and not there, and what is there and not listed.
 func (c *contents) compare(t *tarball, objects map[string]any) {
-	slices.Sort(c.items)
-	listed := make([]bool, len(c.items))
+	items := make([]uint64, 0, c.items)
+	for n := range t.index.n {
+		if item := t.index.record(n).item; item != 0 {
+			items = append(items, item)
+		}
+	}
+	slices.Sort(items)
+	listed := make([]bool, len(items))
 	missing, names := int64(0), []any{}
 	n := int64(0)
 	err := c.relist(func(kind, name string) {
 		n++
-		if i, there := slices.BinarySearch(c.items, c.hash(kind, name)); there {
+		if i, there := slices.BinarySearch(items, c.hash(kind, name)); there {
 			listed[i] = true
 			return
 		}
@@ -297,7 +305,7 @@ func (c *contents) compare(t *tarball, objects map[string]any) {
 	unlisted := map[uint64]bool{}
 	for i, is := range listed {
 		if !is {
-			unlisted[c.items[i]] = true
+			unlisted[items[i]] = true
 		}
 	}
 	objects["missing"], objects["missingCount"] = names, missing

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// index holds the path and digest of every object of a tarball, in about 45 bytes and the object's name each: it is all
+// index holds the path and digest of every object of a tarball, in about 50 bytes and the object's name each: it is all
 // that is kept of a tarball between reading it twice. It lives outside the heap until close.
 type index struct {
 	limit   int64
@@ -33,6 +33,7 @@ const (
 // record has no pointers, for it lies where the collector does not look.
 type record struct {
 	digest fingerprint
+	item   uint64 // the object's hash where it counts as an item, else 0
 	dir    uint32
 	at     uint32 // in all the names
 	length uint16

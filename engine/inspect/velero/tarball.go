@@ -25,8 +25,9 @@ type item struct {
 	// entry is not what it was when the tarball was read first.
 	first, twin, changed bool
 	digest               [sha256.Size]byte
-	wanted               bool   // it is to be decoded
-	text                 string // empty where it is not
+	kept                 *record // where it is first
+	wanted               bool    // it is to be decoded
+	text                 string  // empty where it is not
 	object               map[string]any
 	err                  error
 	ready                chan struct{}
@@ -230,7 +231,7 @@ func (t *tarball) enter(i *item, raw []byte) error {
 			return err
 		}
 		r.marks = i.place.kind
-		i.first, i.wanted, i.text = true, true, string(raw)
+		i.first, i.kept, i.wanted, i.text = true, r, true, string(raw)
 		return nil
 	}
 	same := r.digest == fingerprint(i.digest[:])
