@@ -40,8 +40,10 @@ type policyFile struct {
 	Optional map[string]engine.Type `json:"optional"`
 	Facts    map[string]factQuery   `json:"facts"`
 	Params   map[string]any         `json:"params"`
-	Controls []engine.Control       `json:"controls"`
-	Fix      string                 `json:"fix"`
+	// StrictUpdate is as in [engine.Policy].
+	StrictUpdate bool             `json:"strictUpdate"`
+	Controls     []engine.Control `json:"controls"`
+	Fix          string           `json:"fix"`
 }
 
 type matchRow struct {
@@ -152,7 +154,7 @@ func (c compilers) readFolder(src Source, dir string) (*Folder, error) {
 	for _, m := range spec.Match {
 		f.Match = append(f.Match, engine.MatchRow(m))
 	}
-	f.Requires, f.Optional = spec.Requires, spec.Optional
+	f.Requires, f.Optional, f.StrictUpdate = spec.Requires, spec.Optional, spec.StrictUpdate
 	f.Facts = map[string]engine.FactQuery{}
 	for name, q := range spec.Facts {
 		f.Facts[name] = engine.FactQuery{Group: q.Group, Kind: q.Kind, Namespace: q.Namespace, Name: q.Name, Labels: q.Labels, All: q.All, Wildcard: q.Wildcard, Optional: q.Optional}

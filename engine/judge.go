@@ -91,6 +91,7 @@ func (b *bench) work(generation int) {
 		b.mu.Unlock()
 
 		d := j.decide(ctx, c)
+		d.Standing = j.standing(ctx, c, d)
 
 		b.mu.Lock()
 		if b.generation == generation {
@@ -108,7 +109,7 @@ func (b *bench) put(c *compiled, d Decision) {
 			d.Waived = d.Waiver.State(b.now) != WaiverExpired
 		}
 	}
-	d.Effect = effect(d.Verdict, c.Mode, c.Unknown, d.Waived)
+	d.Effect = effect(d.Verdict, c.Mode, c.Unknown, d.Waived, d.Standing)
 	b.out[b.next] = d
 	b.next++
 }

@@ -30,6 +30,9 @@ type Policy struct {
 	Fix    string
 	Digest Digest
 	Rule   Rule
+	// StrictUpdate denies an update for a violation that the old object had already. Without it such a violation only warns:
+	// nobody is kept from mending the rest.
+	StrictUpdate bool
 	// Mode is what is done about a failure and Unknown about an unknown; the zero value of both is to deny.
 	Mode, Unknown Mode
 }

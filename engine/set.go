@@ -175,6 +175,43 @@ func (s *Set) Kinds() [][2]string {
 	return slices.SortedFunc(maps.Keys(seen), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
 }
 
+// Rows are what policies are for and at which operations: each group and kind once, sorted, with every version where one
+// policy names none. Kinds are single.
+func (s *Set) Rows() []MatchRow {
+	rows := map[[2]string]*MatchRow{}
+	every := map[[2]string]bool{}
+	for _, c := range s.policies {
+		for _, m := range c.Match {
+			operations := m.Operations
+			if len(operations) == 0 {
+				operations = []string{Create, Update}
+			}
+			for _, kind := range m.Kinds {
+				gk := [2]string{m.Group, kind}
+				if rows[gk] == nil {
+					rows[gk] = &MatchRow{Group: m.Group, Kinds: []string{kind}}
+				}
+				every[gk] = every[gk] || len(m.Versions) == 0
+				rows[gk].Versions = append(rows[gk].Versions, m.Versions...)
+				rows[gk].Operations = append(rows[gk].Operations, operations...)
+			}
+		}
+	}
+	list := make([]MatchRow, 0, len(rows))
+	for _, gk := range s.Kinds() {
+		row := rows[gk]
+		if every[gk] {
+			row.Versions = nil
+		}
+		for _, of := range []*[]string{&row.Versions, &row.Operations} {
+			slices.Sort(*of)
+			*of = slices.Compact(*of)
+		}
+		list = append(list, *row)
+	}
+	return list
+}
+
 // FactKinds are the groups and kinds that policies ask facts of.
 func (s *Set) FactKinds() map[[2]string]bool {
 	kinds := map[[2]string]bool{}

@@ -61,14 +61,18 @@ func (e Effect) String() string { return effects[e] }
 func (e Effect) MarshalJSON() ([]byte, error) { return json.Marshal(e.String()) }
 
 // effect is the only place where what is true becomes what is done.
-func effect(v Verdict, mode, unknown Mode, waived bool) Effect {
+func effect(v Verdict, mode, unknown Mode, waived, standing bool) Effect {
+	e := Effect(unknown)
 	switch {
 	case v == Pass, v == NotApplicable, waived:
 		return EffectRecord
 	case v == Fail:
-		return Effect(mode)
+		e = Effect(mode)
 	}
-	return Effect(unknown)
+	if standing {
+		return max(e, EffectWarn)
+	}
+	return e
 }
 
 // Cause says why a verdict is unknown.
@@ -97,6 +101,8 @@ type Decision struct {
 	// Waiver is the waiver that covers the subject; Waived whether it holds.
 	Waiver *Waiver
 	Waived bool
+	// Standing is set on an update where the old object had all of it already; see Policy.StrictUpdate.
+	Standing bool
 }
 
 func (d Decision) String() string {

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+)
+
+// standing reports whether an update changes nothing about the decision: every violation is one that the old object has
+// too, at the same path and with the same value, or the field that keeps the new object from being judged kept the old one.
+func (j *judgement) standing(ctx context.Context, c *compiled, d Decision) bool {
+	if j.subject.Operation != Update || c.StrictUpdate || len(j.subject.Old) == 0 || d.Verdict != Fail && (d.Verdict != Unknown || d.Cause != CauseField) {
+		return false
+	}
+	was := *j.subject
+	was.Object = was.Old
+	before := &judgement{subject: &was, source: j.source, now: j.now, answers: map[string]answer{}, shared: &shared{map[any]any{}}}
+	then := before.decide(ctx, c)
+	if then.Verdict != d.Verdict {
+		return false
+	}
+	if d.Verdict == Unknown {
+		return then.Cause == CauseField && then.Path == d.Path && then.Reason == d.Reason
+	}
+	// An element that moved within its list is still the same; one more like it is not.
+	had := map[string]int{}
+	for _, v := range then.Violations {
+		had[v.trace(was.Object)]++
+	}
+	for _, v := range d.Violations {
+		at := v.trace(j.subject.Object)
+		if had[at]--; had[at] < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// trace is what tells two violations apart whatever the index of the element they are about: path, message and value.
+func (v Violation) trace(object map[string]any) string {
+	path, err := ParsePath(v.Path)
+	if err != nil {
+		return v.Path + "\x00" + v.Message
+	}
+	var value []byte
+	path.Walk(object, func(_ Path, found any, ok bool) {
+		if ok {
+			value, _ = json.Marshal(found) // what came from JSON goes back into it
+		}
+	})
+	var b strings.Builder
+	for _, step := range path {
+		if step.Kind == KeyStep {
+			b.WriteString("." + step.Key)
+		} else {
+			b.WriteString("[]")
+		}
+	}
+	return b.String() + "\x00" + v.Message + "\x00" + string(value)
+}

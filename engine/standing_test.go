@@ -1,0 +1,65 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"proviso.dev/proviso/engine"
+)
+
+// weakPorts fails every element of spec.list that says "weak".
+type weakElements struct{}
+
+func (weakElements) Eval(_ context.Context, in engine.Input) ([]engine.Violation, error) {
+	var all []engine.Violation
+	spec, _ := in.Subject.Object["spec"].(map[string]any)
+	list, _ := spec["list"].([]any)
+	for i, e := range list {
+		if text, _ := e.(string); strings.HasPrefix(text, "weak") {
+			all = append(all, engine.Violation{Message: "it is weak", Path: fmt.Sprintf("spec.list[%d]", i)})
+		}
+	}
+	return all, nil
+}
+
+func TestWhatAnUpdateLeavesAsItWas(t *testing.T) {
+	object := func(elements ...any) map[string]any {
+		return map[string]any{"spec": map[string]any{"list": elements}}
+	}
+	for name, c := range map[string]struct {
+		operation string
+		old, now  map[string]any
+		strict    bool
+		mode      engine.Mode
+		want      engine.Effect
+	}{
+		"the same":                    {engine.Update, object("weak"), object("weak"), false, engine.ModeDeny, engine.EffectWarn},
+		"the same, strict":            {engine.Update, object("weak"), object("weak"), true, engine.ModeDeny, engine.EffectDeny},
+		"the same, recorded only":     {engine.Update, object("weak"), object("weak"), false, engine.ModeRecord, engine.EffectRecord},
+		"another value at the path":   {engine.Update, object("weak"), object("weaker"), false, engine.ModeDeny, engine.EffectDeny},
+		"moved within its list":       {engine.Update, object("fine", "weak"), object("weak"), false, engine.ModeDeny, engine.EffectWarn},
+		"one more like it":            {engine.Update, object("weak"), object("weak", "weak"), false, engine.ModeDeny, engine.EffectDeny},
+		"one fewer":                   {engine.Update, object("weak", "weak"), object("weak"), false, engine.ModeDeny, engine.EffectWarn},
+		"new":                         {engine.Update, object("fine"), object("weak"), false, engine.ModeDeny, engine.EffectDeny},
+		"no old object":               {engine.Update, nil, object("weak"), false, engine.ModeDeny, engine.EffectDeny},
+		"created with an old object":  {engine.Create, object("weak"), object("weak"), false, engine.ModeDeny, engine.EffectDeny},
+		"as little known as before":   {engine.Update, map[string]any{"a": "b"}, map[string]any{"a": "c"}, false, engine.ModeDeny, engine.EffectWarn},
+		"known before":                {engine.Update, object("fine"), map[string]any{"a": "c"}, false, engine.ModeDeny, engine.EffectDeny},
+		"mistyped before, weak now":   {engine.Update, map[string]any{"spec": map[string]any{"list": "weak"}}, object("weak"), false, engine.ModeDeny, engine.EffectDeny},
+		"as little known, but strict": {engine.Update, map[string]any{"a": "b"}, map[string]any{"a": "c"}, true, engine.ModeDeny, engine.EffectDeny},
+	} {
+		p := engine.Policy{ID: "residency/x", Severity: engine.High, Match: engine.Match{{Group: "", Kinds: []string{"Thing"}, Operations: []string{engine.Create, engine.Update}}},
+			Requires: map[string]engine.Type{"spec.list": engine.Array}, Rule: weakElements{}, StrictUpdate: c.strict, Mode: c.mode}
+		set, err := engine.NewSet([]engine.Policy{p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := set.Judge(context.Background(), engine.Subject{APIVersion: "v1", Kind: "Thing", Name: "a", Operation: c.operation, Object: c.now, Old: c.old}, nil, time.Now())[0]
+		if d.Effect != c.want {
+			t.Errorf("%s: %v, want %v (%s, %s)", name, d.Effect, c.want, d.Verdict, d.Reason)
+		}
+	}
+}
