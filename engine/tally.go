@@ -103,8 +103,7 @@ func (t *tally) add(r Result) {
 		t.Summary.Unread++
 		return
 	}
-	// What lies in an archive is written ARCHIVE!ENTRY, and the archive is the file.
-	if file, _, _ := strings.Cut(r.Subject.Origin.File, "!"); file != t.file {
+	if file, _ := r.Subject.Origin.Archive(); file != t.file {
 		t.endFile()
 		t.file, t.covered = file, false
 	}
@@ -122,6 +121,17 @@ func (t *tally) add(r Result) {
 	for i := range r.Decisions {
 		t.decision(&r.Decisions[i])
 	}
+}
+
+// Archive is the file a place lies in, and whether that is an archive: what lies in one is written ARCHIVE.tar.gz!ENTRY. A
+// ! alone is part of a name.
+func (p Position) Archive() (file string, within bool) {
+	const end = ".tar.gz"
+	before, _, within := strings.Cut(p.File, end+"!")
+	if !within {
+		return p.File, false
+	}
+	return before + end, true
 }
 
 func (t *tally) decision(d *Decision) {

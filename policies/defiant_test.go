@@ -27,9 +27,10 @@ func TestWhatSaysNothingDoesNotPass(t *testing.T) {
 		{"recoverability/copies-in-failure-domains", "Protection", `{"copies":[{"region":"eu-west-1","account":"1"},{"region":" ","account":"1"}]}`},
 		{"completeness/claims-covered", "Protection", `{"covered":null,"schedules":[{"name":"daily"}]}`},
 		{"completeness/definitions-present", "RestorePlan", `{"complete":true,"definitions":[{}]}`},
-		{"completeness/no-volume-skipped", "BackupContents", `{"volumesKnown":true,"volumes":[],"tarball":{"complete":true}}`},
-		{"completeness/no-volume-skipped", "BackupContents", `{"volumesKnown":true,"tarball":{"complete":true},"kinds":{"v1/PersistentVolumeClaim":1},"claimsWithoutVolume":["db/data"],
-			"volumes":[{"pvc":"db/nope","method":"CSISnapshot","skipped":false,"result":"succeeded"}]}`},
+		{"completeness/no-volume-skipped", "BackupContents", `{"volumesKnown":true,"volumesNotHeld":[],"volumesNotHeldCount":0,"claimsListed":0,"tarball":{"complete":true}}`},
+		{"completeness/no-volume-skipped", "BackupContents", `{"volumesKnown":true,"volumesNotHeld":[],"volumesNotHeldCount":0,"claimsListed":1,"tarball":{"complete":true},"kinds":{"v1/PersistentVolumeClaim":1},"claimsWithoutVolume":["db/data"]}`},
+		{"completeness/no-volume-skipped", "BackupContents", `{"volumesKnown":true,"volumesNotHeld":[],"volumesNotHeldCount":7,"claimsListed":1,"tarball":{"complete":true},"kinds":{"v1/PersistentVolumeClaim":1},"claimsWithoutVolume":[]}`},
+		{"recoverability/backup-without-errors", "BackupContents", `{"backup":{"phase":"Completed","errors":-7},"issues":{"errors":0},"tarball":{"complete":true}}`},
 		{"encryption/secrets-in-encrypted-bucket", "BackupContents", `{"tarball":{"complete":false},"secrets":{"count":0},"location":{"bucket":"b"}}`},
 		{"immutability/bucket-object-lock", "Bucket", `{"calls":{"objectLock":{"state":"elsewhere"}}}`},
 		{"immutability/bucket-object-lock", "Bucket", `{"calls":{"objectLock":{"state":"notConfigured"}},"objectLock":{"enabled":true}}`},
@@ -58,6 +59,26 @@ func TestWhatSaysNothingDoesNotPass(t *testing.T) {
 		for _, d := range set.Judge(context.Background(), engine.Subject{APIVersion: "artifact.proviso.dev/v1alpha1", Kind: c.kind, Name: "x", Object: object}, nil, time.Unix(1767225600, 0)) {
 			if d.Verdict != engine.Unknown && d.Verdict != engine.Fail {
 				t.Errorf("%s of %s: %v, want unknown or fail", c.policy, c.object, d.Verdict)
+			}
+		}
+	}
+}
+
+// Copies that were found are no proof that there are no more: what is short by them is unknown, not failed.
+func TestCopiesThatMayNotBeAll(t *testing.T) {
+	cat, err := bundles.Read(nil, bundles.Source{Name: "policies", FS: os.DirFS("."), Only: []string{"recoverability/three-two-one-one-zero", "recoverability/copies-in-failure-domains"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := cat.Select(nil, bundles.Defaults{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for whole, want := range map[bool]engine.Verdict{true: engine.Fail, false: engine.Unknown} {
+		object := map[string]any{"copiesWhole": whole, "unknown": []any{}, "copies": []any{map[string]any{"location": "prod", "medium": "cluster", "offsite": false, "region": "eu-west-1", "account": "1"}}}
+		for _, d := range set.Judge(context.Background(), engine.Subject{APIVersion: "artifact.proviso.dev/v1alpha1", Kind: "Protection", Name: "x", Object: object}, nil, time.Unix(1767225600, 0)) {
+			if d.Verdict != want {
+				t.Errorf("%s where the copies are whole: %v is %v (%s), want %v", d.Policy.ID, whole, d.Verdict, d.Reason, want)
 			}
 		}
 	}

@@ -28,6 +28,22 @@ func failf(file string, at Position, format string, args ...any) *Error {
 	return &Error{File: file, Line: at.Line, Column: at.Column, Err: fmt.Errorf(format, args...)}
 }
 
+// sealed is whether a reader is below a field data or stringData. What stands there may be a Secret's, and no error repeats
+// it; nor does any error of a reader repeat a value, wherever it stands.
+type sealed bool
+
+func (s sealed) below(key string) sealed {
+	return s || sealed(strings.EqualFold(key, "data") || strings.EqualFold(key, "stringData"))
+}
+
+// key is a key for people.
+func (s sealed) key(key string) string {
+	if s {
+		return "a key"
+	}
+	return fmt.Sprintf("key %q", key)
+}
+
 // gaveUp is the error of a parser that panicked with p; nil where it did not. Our own problems come as *Error; what else
 // comes, from the library or a mistake of ours, is an error too, so that a document never vanishes.
 func (t Text) gaveUp(p any, language string) *Error {

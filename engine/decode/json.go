@@ -14,6 +14,7 @@ type jsonReader struct {
 	pos    int
 	nodes  int
 	depth  int
+	sealed sealed
 	places bool
 	cursor cursor
 	// fields and items hold what was read of the objects and lists that are still open, so that each is made in its size.
@@ -184,7 +185,10 @@ func (r *jsonReader) object() (any, *place) {
 			keyAt = r.cursor.position(start)
 		}
 		r.want(':', "after the key")
+		outer := r.sealed
+		r.sealed = outer.below(key)
 		v, where := r.value()
+		r.sealed = outer
 		r.fields = append(r.fields, field{key, start, v})
 		if at != nil {
 			where.key = keyAt
@@ -228,9 +232,9 @@ func (r *jsonReader) twice(key string, second int) {
 		again.stopAt(second, key, &first)
 	}()
 	if first.Line > 0 {
-		r.fail(second, "key %q is there twice, first at %d:%d (remove one)", key, first.Line, first.Column)
+		r.fail(second, "%s is there twice, first at %d:%d (remove one)", r.sealed.key(key), first.Line, first.Column)
 	}
-	r.fail(second, "key %q is there twice (remove one)", key)
+	r.fail(second, "%s is there twice (remove one)", r.sealed.key(key))
 }
 
 // stopAt finds the first place of the key whose repetition starts at offset second, within the same object.
@@ -333,7 +337,7 @@ func (r *jsonReader) number() any {
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		r.fail(start, "the number %.40s is too large (quote it if text is meant)", text)
+		r.fail(start, "the number is too large (quote it if text is meant)")
 	}
 	return f
 }

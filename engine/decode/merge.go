@@ -30,7 +30,10 @@ func (r *yamlReader) fields(n *yaml.Node, m map[string]any, at *place) {
 			r.twice(key, k, before)
 		}
 		first[key] = k
+		outer := r.sealed
+		r.sealed = outer.below(key)
 		value, where := r.value(v)
+		r.sealed = outer
 		m[key] = value
 		if at != nil {
 			own := *where // an alias shares the place of what it names
@@ -42,7 +45,7 @@ func (r *yamlReader) fields(n *yaml.Node, m map[string]any, at *place) {
 
 func (r *yamlReader) twice(key string, second, first *yaml.Node) {
 	at := r.at(first.Line, first.Column)
-	r.fail(second, "key %q is there twice, first at %d:%d (remove one)", key, at.Line, at.Column)
+	r.fail(second, "%s is there twice, first at %d:%d (remove one)", r.sealed.key(key), at.Line, at.Column)
 }
 
 // mergeLate refuses a merge that stands behind a key which it also brings.
@@ -52,7 +55,7 @@ func (r *yamlReader) mergeLate(k, v *yaml.Node, first map[string]*yaml.Node) {
 	for key, own := range first {
 		if _, ok := brought[key]; ok {
 			at := r.at(own.Line, own.Column)
-			r.fail(k, "the merge brings the key %q, which also stands before it at %d:%d; readers differ in which one counts (put << first)", key, at.Line, at.Column)
+			r.fail(k, "the merge brings %s, which also stands before it at %d:%d; readers differ in which one counts (put << first)", r.sealed.key(key), at.Line, at.Column)
 		}
 	}
 }

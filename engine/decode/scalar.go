@@ -204,7 +204,7 @@ var errNullKey = errors.New("the key is empty or null (write a key before the co
 // tagged is the value of a scalar that carries a tag, in short form such as !!int.
 func tagged(tag, text string) (any, error) {
 	mismatch := func() (any, error) {
-		return nil, fmt.Errorf("the tag %s does not fit the value %.40q (remove the tag)", tag, text)
+		return nil, fmt.Errorf("the tag %s does not fit the value (remove the tag)", tag)
 	}
 	switch tag {
 	case "!!str":

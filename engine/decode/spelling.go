@@ -58,7 +58,7 @@ func (r *yamlReader) tag(n *yaml.Node) (tag string, given bool, err error) {
 	case n.Style&yaml.TaggedStyle == 0:
 		return "", false, nil
 	case n.Value == "" && n.Style == yaml.TaggedStyle, strings.ContainsAny(written, ",[]{}"):
-		return "", false, fmt.Errorf("the tag %s stands before no value (write the value, or \"\")", n.Tag)
+		return "", false, errors.New("a tag stands before no value (write the value, or \"\"; quote it if text is meant)")
 	}
 	return n.Tag, true, nil
 }

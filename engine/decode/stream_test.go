@@ -48,7 +48,7 @@ func TestStreamsAreCutWhereKubectlCutsThem(t *testing.T) {
 		"directive":             {"%YAML 1.1\n---\na: 1\n---\na: 2\n", []any{m{"a": int64(1)}, m{"a": int64(2)}}},
 		"YAML 1.2":              {"%YAML 1.2\n---\na: yes\n", []any{`x.yaml:1:1: read YAML: the directive names a version of YAML other than 1.1, which Kubernetes reads (remove the directive)`}},
 		"broken hides no other": {"a: [\n---\nb: 1\n---\nc: {\n---\nd: 1\n", []any{"x.yaml:2:1: read YAML: a value is missing (the file is cut short, or a comma is too many)", m{"b": int64(1)}, "x.yaml:6:1: read YAML: a value is missing (the file is cut short, or a comma is too many)", m{"d": int64(1)}}},
-		"text behind ---":       {"--- {a: 1}\nb: 1\n", []any{`x.yaml:1:1: read text behind ---: "{a: 1}" (put it on the next line: kubectl takes only a comment there)`, m{"b": int64(1)}}},
+		"text behind ---":       {"--- {a: 1}\nb: 1\n", []any{`x.yaml:1:1: read text behind --- (put it on the next line: kubectl takes only a comment there)`, m{"b": int64(1)}}},
 		"JSON stream":           {"{\"a\": 1}{\"a\": 2}\n {\"a\":\n3}\n", []any{m{"a": int64(1)}, m{"a": int64(2)}, m{"a": int64(3)}}},
 		"JSON and YAML":         {"{\"a\": 1}\n---\nb: 2\n---\n[1, 2.0]\n", []any{m{"a": int64(1)}, m{"b": int64(2)}, []any{int64(1), 2.0}}},
 		"JSON, then text":       {"{\"a\": 1}\n  x: 1\n---\nb: 2\n", []any{m{"a": int64(1)}, "x.yaml:2:3: read text behind a JSON object (remove it, or put --- on a line of its own before it)", m{"b": int64(2)}}},
@@ -87,11 +87,11 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 		"a: \"x\nb: 1\n":           "x.yaml:3:1: read YAML: the text ends inside a quoted value (the file is cut short, or a quote is not closed)",
 		"a: 1\nb:\n  a: 1\na: 2\n": `x.yaml:4:1: read YAML: key "a" is there twice, first at 1:1 (remove one)`,
 		"a: *b\n":                  "x.yaml:1:4: read YAML: an alias names no anchor that stands before it (write &name at the value meant)",
-		"a: &b [*b]\n":             `x.yaml:1:8: read YAML: the value named "b" contains itself`,
+		"a: &b [*b]\n":             `x.yaml:1:8: read YAML: the value that the alias names contains itself`,
 		"a: .inf\n":                `x.yaml:1:4: read YAML: neither infinity nor "not a number" can be sent to Kubernetes (quote it if text is meant)`,
 		"a: \xff\n":                "x.yaml:1:4: read YAML: the bytes are not UTF-8 (save the file as UTF-8)",
 		"{\"a\": 1, \"b\": {\"a\": 2},\n \"a\": 3}": `x.yaml:2:2: read JSON: key "a" is there twice, first at 1:2 (remove one)`,
-		"{\"a\": 1e999}":       `x.yaml:1:7: read JSON: the number 1e999 is too large (quote it if text is meant)`,
+		"{\"a\": 1e999}":       `x.yaml:1:7: read JSON: the number is too large (quote it if text is meant)`,
 		"{\"a\": \"\xff\"}":    `x.yaml:1:8: read JSON: a byte is not UTF-8 (save the file as UTF-8)`,
 		"{\"a\": \"\\ud800\"}": `x.yaml:1:8: read JSON: half a surrogate pair stands in a string (write both halves)`,
 	} {
@@ -286,4 +286,52 @@ func (r *repeated) Read(p []byte) (int, error) {
 		r.at, r.times = 0, r.times-1
 	}
 	return n, nil
+}
+
+// What may be a Secret's, a key as well as a value, is in no error, in whatever way the document is wrong.
+func TestErrorsDoNotRepeatSecrets(t *testing.T) {
+	for _, raw := range []string{
+		"stringData:\n  CANARY: 1\n  CANARY: 2\n",
+		"data: {CANARY: 1, CANARY: 2}\n",
+		"items:\n- stringdata:\n    a:\n      CANARY: 1\n      CANARY: 2\n",
+		"a: &a {CANARY: 1}\ndata:\n  CANARY: 2\n  <<: *a\n",
+		`{"stringData": {"CANARY": 1, "CANARY": 2}}`,
+		`{"items": [{"data": [{"a": {"CANARY": 1, "CANARY": 2}}]}]}`,
+		"stringData: {\"CANARY\": 1,\n \"CANARY\": 2}",
+		"a: !!int CANARY\n",
+		"a: [!CANARY, b]\n",
+		"a: !CANARY\n",
+		"a: &CANARY$ b\n",
+		"a: *CANARY\n",
+		"a: &CANARY [*CANARY]\n",
+		"a: CANARY: CANARY\n",
+		"a: \"CANARY\\q\"\n",
+		"a: 'CANARY\n",
+		"a: %CANARY\n",
+		"%CANARY\n---\na: 1\n",
+		"--- {stringData: {p: CANARY}}\n",
+		`{"a": CANARY]`,
+		`{"a": "CANARY`,
+		`{"a": 123454321e999}`,
+		"a: !!binary CANARY!\n",
+	} {
+		failed := false
+		for _, got := range read(raw, decode.Limits{}) {
+			if text, ok := got.(string); ok {
+				failed = failed || strings.Contains(text, "x.yaml:")
+				if strings.Contains(text, "CANARY") || strings.Contains(text, "12345") {
+					t.Errorf("%q: read %q", raw, text)
+				}
+			}
+		}
+		if !failed {
+			t.Errorf("%q is read without an error", raw)
+		}
+	}
+	// Outside of what may be a Secret's a key is named, also behind one.
+	for _, raw := range []string{"data: {a: 1}\nb: 1\nb: 2\n", `{"data": {"a": 1}, "b": 1, "b": 2}`, "data: 1\nb: 1\ndata: 2\n"} {
+		if got := read(raw, decode.Limits{}); len(got) != 1 || !strings.Contains(got[0].(string), `key "`) {
+			t.Errorf("%q: read %q, want the key named", raw, got)
+		}
+	}
 }

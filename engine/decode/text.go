@@ -183,8 +183,7 @@ func (s *splitter) separator(line []byte) error {
 	s.reset()
 	s.line--
 	if len(rest) > 0 && rest[0] != '#' {
-		rest = rest[:min(len(rest), 40)]
-		if !s.yield(Text{}, failf(s.file, Position{s.line, 1}, "read text behind ---: %q (put it on the next line: kubectl takes only a comment there)", rest)) {
+		if !s.yield(Text{}, failf(s.file, Position{s.line, 1}, "read text behind --- (put it on the next line: kubectl takes only a comment there)")) {
 			return errStop
 		}
 	}

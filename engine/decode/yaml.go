@@ -26,6 +26,7 @@ type yamlReader struct {
 	depth        int
 	flow         int // how many of the depth are written in {} or []
 	nodes        int
+	sealed       sealed
 	// visited counts keys and values, aliased those that are there by way of an alias; within is how many aliases deep we
 	// are, and open are the values they name.
 	visited, aliased, within int
@@ -171,7 +172,7 @@ func (r *yamlReader) fail(n *yaml.Node, format string, args ...any) {
 
 func (r *yamlReader) visit(n *yaml.Node) {
 	if name := cmp.Or(n.Anchor, n.Value); (n.Anchor != "" || n.Kind == yaml.AliasNode) && !anchorName(name) {
-		r.fail(n, "the anchor %q holds more than letters, digits, - and _ (rename it)", name)
+		r.fail(n, "an anchor holds more than letters, digits, - and _ (rename it, or quote the value if text is meant)")
 	}
 	r.visited++
 	if r.within > 0 {
@@ -240,7 +241,7 @@ func (r *yamlReader) value(n *yaml.Node) (any, *place) {
 
 func (r *yamlReader) alias(n *yaml.Node) (any, *place) {
 	if n.Alias == nil || r.open[n.Alias] {
-		r.fail(n, "the value named %q contains itself", n.Value)
+		r.fail(n, "the value that the alias names contains itself")
 	}
 	r.open[n.Alias] = true
 	r.within++

@@ -50,6 +50,7 @@ type Graph struct {
 	labels      map[label]int32
 	incomplete  []string
 	gaps        int
+	odd         string // what of the object that is being added cannot be read
 }
 
 type groupKind struct{ group, kind string }
@@ -132,7 +133,7 @@ func (g *Graph) Resource(group, kind, plural string) {
 }
 
 // Add takes in one object: its identity, its references, and nothing else of it. The same object may come more than once,
-// in several versions. Without apiVersion, kind or name it is noted as not read.
+// in several versions. Without apiVersion, kind or name it is noted as not read, and so is one with a field of reference of a wrong type.
 func (g *Graph) Add(object map[string]any) {
 	apiVersion, kind := text(object, "apiVersion"), text(object, "kind")
 	meta := child(object, "metadata")
@@ -154,19 +155,23 @@ func (g *Graph) Add(object map[string]any) {
 	if uid := text(meta, "uid"); uid != "" {
 		g.uids[strings.Clone(uid)] = id
 	}
+	g.odd = ""
 	r := reader{g, id, self, object}
 	if self.Namespace != "" {
 		r.to(namespace, Object{"", "Namespace", "", self.Namespace}, 0)
 	}
-	for _, o := range elements(meta, "ownerReferences") {
-		group, _ := split(text(o, "apiVersion"))
-		kind := text(o, "kind")
-		to := Object{g.word(canonical(group, kind)), g.word(kind), self.Namespace, strings.Clone(text(o, "name"))}
+	r.text(meta, "namespace")
+	for _, o := range r.elements(meta, "ownerReferences") {
+		group, _ := split(r.text(o, "apiVersion"))
+		kind := r.text(o, "kind")
+		to := Object{g.word(canonical(group, kind)), g.word(kind), self.Namespace, strings.Clone(r.text(o, "name"))}
 		if to.Kind != "" && to.Name != "" && to.Kind != "Node" {
 			g.owners = append(g.owners, owner{id, strings.Clone(text(o, "uid")), to})
 		}
 	}
-	r.read()
+	if r.read(); g.odd != "" {
+		g.Note("read " + self.String() + ": " + g.odd + ", so what it refers to is not known")
+	}
 }
 
 // id is the place of an object in the list of nodes.

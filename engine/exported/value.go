@@ -48,6 +48,16 @@ func (o Object) Keys() []string {
 // Has reports whether a field is there and not null.
 func (o Object) Has(key string) bool { return o.fields[key] != nil }
 
+// HasOther reports whether a field is there and not null that is none of those named.
+func (o Object) HasOther(than ...string) bool {
+	for key, v := range o.fields {
+		if v != nil && !slices.Contains(than, key) {
+			return true
+		}
+	}
+	return false
+}
+
 // Raw is a field's value as it was decoded.
 func (o Object) Raw(key string) any { return o.fields[key] }
 

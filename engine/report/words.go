@@ -278,7 +278,7 @@ type fileCount struct {
 }
 
 func (c *fileCount) see(s *engine.Subject) {
-	if f, _, _ := strings.Cut(s.Origin.File, "!"); f != "" && f != c.last { // an archive is one file
+	if f, _ := s.Origin.Archive(); f != "" && f != c.last { // an archive is one file
 		c.last = f
 		c.n++
 	}

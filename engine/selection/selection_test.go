@@ -133,3 +133,22 @@ func TestVolume(t *testing.T) {
 		}
 	}
 }
+
+// The labels of the claim's namespace are those of its pods, whether or not all namespaces are known.
+func TestVolumeKnowsTheLabelsOfItsNamespace(t *testing.T) {
+	s, err := selection.Compile(decode(t, `{"includedNamespaces":["a"],"snapshotVolumes":false,"defaultVolumesToFsBackup":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := selection.Volume{Claim: decode(t, `{"metadata":{"name":"c","namespace":"a"},"spec":{"volumeName":"v"}}`), PV: decode(t, `{"spec":{"csi":{}}}`),
+		Pods: []map[string]any{decode(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"a"},"spec":{"volumes":[{"name":"d","persistentVolumeClaim":{"claimName":"c"}}]},"status":{"phase":"Running"}}`)}}
+	for _, c := range []struct {
+		labels map[string]string
+		want   selection.Answer
+	}{{map[string]string{}, selection.Selected}, {map[string]string{"velero.io/exclude-from-backup": "true"}, selection.Excluded}, {nil, selection.Unknown}} {
+		v.NamespaceLabels = c.labels
+		if got, _, why := s.Volume(v); got != c.want {
+			t.Errorf("labels %v: %s (%s), want %s", c.labels, got, why, c.want)
+		}
+	}
+}

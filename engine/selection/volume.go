@@ -14,6 +14,8 @@ type Volume struct {
 	PV map[string]any
 	// Pods are those that mount the claim; nil where they are not known.
 	Pods []map[string]any
+	// NamespaceLabels are those of the claim's namespace, as in [Object].
+	NamespaceLabels map[string]string
 }
 
 // Method is how the data of a volume is taken.
@@ -106,7 +108,7 @@ func (s *Selector) filesOf(v Volume, any bool) found {
 	claim, hostPath := text(v.Claim, "metadata", "name"), volumeType(v.PV) == "hostPath"
 	for _, pod := range v.Pods {
 		o := ObjectOf(pod)
-		o.Related = []Object{}
+		o.NamespaceLabels, o.Related = v.NamespaceLabels, []Object{}
 		for _, vol := range items(pod, "spec", "volumes") {
 			if text(vol, "persistentVolumeClaim", "claimName") != claim || claim == "" || !any && !s.optsIn(o, text(vol, "name")) {
 				continue

@@ -74,25 +74,34 @@ func (f *folder) walk(ctx context.Context, dir, prefix string, yield func(Info, 
 		if !strings.HasPrefix(key, prefix) {
 			continue
 		}
-		info, err := f.root.Stat(key)
+		info, err := f.stat(key)
 		if err != nil {
-			return err
+			err = &EntryError{f.name, key, err}
 		}
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is no regular file: take it out of the folder", key)
-		}
-		if !yield(Info{Key: key, Size: info.Size(), Modified: info.ModTime().UTC()}, nil) {
+		if !yield(info, err) {
 			return errStop
 		}
 	}
 	return nil
 }
 
-func (f *folder) Open(_ context.Context, key string) (io.ReadCloser, Info, error) {
+// stat is what is known of a file. What is none is not opened either: a pipe would not answer.
+func (f *folder) stat(key string) (Info, error) {
 	info, err := f.root.Stat(key)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no regular file")
+	if err == nil && info.Mode().IsRegular() {
+		return Info{Key: key, Size: info.Size(), Modified: info.ModTime().UTC()}, nil
 	}
+	if err == nil {
+		return Info{}, errors.New("it is no regular file (take it out of the folder)")
+	}
+	if link, bad := f.root.Lstat(key); bad == nil && link.Mode()&fs.ModeSymlink != 0 {
+		return Info{}, fmt.Errorf("it is a link out of the folder or to nothing (copy the file there): %w", err)
+	}
+	return Info{}, err
+}
+
+func (f *folder) Open(_ context.Context, key string) (io.ReadCloser, Info, error) {
+	info, err := f.stat(key)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("open %s in %s: %w", key, f.name, err)
 	}
@@ -100,8 +109,7 @@ func (f *folder) Open(_ context.Context, key string) (io.ReadCloser, Info, error
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("open %s in %s: %w", key, f.name, err)
 	}
-	i := Info{Key: key, Size: info.Size(), Modified: info.ModTime().UTC()}
-	return &exact{ReadCloser: file, name: key, left: i.Size}, i, nil
+	return &exact{ReadCloser: file, name: key, left: info.Size}, info, nil
 }
 
 // exact reads as many bytes as there were when the file was opened, and says so where there are fewer or more.

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
@@ -108,7 +109,7 @@ func (s Source) Client(ctx context.Context) (*s3.Client, error) {
 		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = b.Attempts, b.Backoff })
 	}), config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.ResponseHeaderTimeout, t.MaxIdleConnsPerHost = b.Stall, 16
-	})))
+	})), config.WithLogger(logging.Nop{})) // the SDK's own logger writes to stderr
 	if err != nil {
 		return nil, fmt.Errorf("read the AWS configuration: %w", err)
 	}

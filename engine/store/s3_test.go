@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,6 +68,7 @@ func (f *faulty) store(t *testing.T) store.Store {
 	t.Cleanup(server.Close)
 	t.Setenv("AWS_ACCESS_KEY_ID", "k")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
 	s, err := store.S3(t.Context(), store.Source{Bucket: "b", Prefix: "p/", Endpoint: server.URL,
@@ -243,7 +246,6 @@ func TestListingThroughFaults(t *testing.T) {
 func TestNobodyAnswers(t *testing.T) {
 	f := &faulty{}
 	f.store(t) // for its environment
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 	server := httptest.NewServer(f)
@@ -261,5 +263,31 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 	if _, _, err := nowhere.Open(t.Context(), "k"); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "no server answers") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The SDK looks for credentials where a machine of Amazon's would have them, and keeps what it thinks of the answer to itself.
+func TestLookingForCredentialsPrintsNothing(t *testing.T) {
+	metadata := httptest.NewServer(status(http.StatusForbidden, "no"))
+	t.Cleanup(metadata.Close)
+	(&faulty{}).store(t) // for its environment
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.URL)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	said, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = said
+	_, err = store.S3(t.Context(), store.Source{Bucket: "b"})
+	os.Stderr = stderr
+	_ = said.Close()
+	if !errors.Is(err, store.ErrRefused) {
+		t.Errorf("error %v", err)
+	}
+	if text, err := os.ReadFile(said.Name()); err != nil || len(text) > 0 {
+		t.Errorf("stderr has %q, %v", text, err)
 	}
 }

@@ -27,8 +27,8 @@ type Info struct {
 
 // Store is a place that holds files.
 type Store interface {
-	// List yields the files whose keys start with prefix, sorted by key. It ends after the first error: a listing with an
-	// error is not whole.
+	// List yields the files whose keys start with prefix, sorted by key. A listing with an error is not whole: an
+	// [*EntryError] stands in the place of what it names, and the listing goes on; it ends after any other.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// Open reads a file as it was when it was opened. Errors wrap fs.ErrNotExist, [ErrRefused], [ErrUnsupported] or
 	// [ErrUnavailable] where they are that.
@@ -46,6 +46,17 @@ var (
 	// ErrUnavailable is that the store did not answer, or not wholly, within the budget of retries.
 	ErrUnavailable = errors.New("unavailable")
 )
+
+// EntryError is one entry of a listing that is no file to read.
+type EntryError struct {
+	Store, Key string
+	Err        error
+}
+
+func (e *EntryError) Error() string { return fmt.Sprintf("list %s in %s: %v", e.Key, e.Store, e.Err) }
+
+// Unwrap is what is wrong with the entry.
+func (e *EntryError) Unwrap() error { return e.Err }
 
 // Open is the store a user names: a folder, a file ending in .tar, .tar.gz or .tgz, or s3://bucket/prefix as
 // [ParseSource] reads it.

@@ -157,6 +157,46 @@ func TestFolderStaysInside(t *testing.T) {
 	}
 }
 
+// What is no file hides itself and nothing else of the folder.
+func TestAFolderIsListedPastWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, "a", "m/x", "z", "other/y")
+	for name, target := range map[string]string{"m/nothing": "gone", "m/out": "../../secret", "m/within": "../a", "m/folder": "../other", "other/nothing": "gone"} {
+		if err := os.Symlink(filepath.FromSlash(target), filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			t.Skipf("no links here: %v", err)
+		}
+	}
+	s, err := store.Folder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for prefix, want := range map[string]string{
+		"":   "[a m/folder: it is no regular file m/nothing: it is a link m/out: it is a link m/within m/x other/nothing: it is a link other/y z]",
+		"m/": "[m/folder: it is no regular file m/nothing: it is a link m/out: it is a link m/within m/x]",
+	} {
+		var got []string
+		for info, err := range s.List(t.Context(), prefix) {
+			var entry *store.EntryError
+			switch {
+			case errors.As(err, &entry):
+				what, _, _ := strings.Cut(entry.Err.Error(), " out of")
+				what, _, _ = strings.Cut(what, " (")
+				got = append(got, entry.Key+": "+what)
+				if !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), entry.Key) {
+					t.Errorf("%v: want the folder and the entry named", err)
+				}
+			case err != nil:
+				t.Fatal(err)
+			default:
+				got = append(got, info.Key)
+			}
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("under %q: %v\nwant %s", prefix, got, want)
+		}
+	}
+}
+
 func TestTarRefuses(t *testing.T) {
 	whole := writeTar(t, "whole.tar", file("a"), file("b"))
 	cut, err := os.ReadFile(whole)

@@ -161,14 +161,12 @@ func prefixOf(rule exported.Object) (string, bool) {
 	return "", false
 }
 
-// filtered is whether a rule is for some objects of its prefix only: those of a tag or of a size.
+// filtered is whether a rule is for some objects of its prefix only: those of a tag or of a size, or of what is not known here.
 func filtered(rule exported.Object) bool {
 	filter := rule.In("Filter")
 	for _, o := range []exported.Object{filter, filter.In("And")} {
-		for _, key := range []string{"Tag", "Tags", "ObjectSizeGreaterThan", "ObjectSizeLessThan"} {
-			if o.Has(key) {
-				return true
-			}
+		if o.HasOther("Prefix", "And") {
+			return true
 		}
 	}
 	return false
@@ -202,49 +200,6 @@ func (a *artifact) replication(o exported.Object) {
 		out = append(out, v)
 	}
 	a.set("replication", out, config.At())
-}
-
-func (a *artifact) lifecycle(o exported.Object) {
-	rules, _ := o.Objects("Rules")
-	out := make([]any, 0, len(rules))
-	for _, r := range rules {
-		id, _ := r.Text("ID")
-		status, _ := r.Text("Status")
-		v := map[string]any{"id": id, "status": status}
-		if prefix, ok := prefixOf(r); ok {
-			v["prefix"] = prefix
-		}
-		if filtered(r) {
-			v["filtered"] = true
-		}
-		expiration := r.In("Expiration")
-		if n, ok := expiration.Int("Days"); ok && n > 0 {
-			v["expirationDays"] = n
-		}
-		if t, ok := expiration.Time("Date"); ok {
-			v["expirationDate"] = t
-		}
-		if n, ok := r.In("NoncurrentVersionExpiration").Int("NoncurrentDays"); ok && n > 0 {
-			v["noncurrentDays"] = n
-		}
-		if n, ok := r.In("AbortIncompleteMultipartUpload").Int("DaysAfterInitiation"); ok {
-			v["abortDays"] = n
-		}
-		if transitions, ok := r.Objects("Transitions"); ok && len(transitions) > 0 {
-			list := make([]any, 0, len(transitions))
-			for _, t := range transitions {
-				class, _ := t.Text("StorageClass")
-				step := map[string]any{"class": class}
-				if days, ok := t.Int("Days"); ok {
-					step["days"] = days
-				}
-				list = append(list, step)
-			}
-			v["transitions"] = list
-		}
-		out = append(out, v)
-	}
-	a.set("lifecycle", out, o.At())
 }
 
 func (a *artifact) policy(o exported.Object) {

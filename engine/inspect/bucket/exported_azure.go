@@ -205,12 +205,12 @@ func azureRegion(location string) string {
 	return strings.ToLower(strings.ReplaceAll(location, " ", ""))
 }
 
-// azureLock reads an immutability policy; one without a period is none.
+// azureLock reads an immutability policy; one without a period, or with a period of no time, is none.
 func (a *artifact) azureLock(p azurePart, level string) {
 	const period = "immutabilityPeriodSinceCreationInDays"
-	days, ok := p.part(period).Int(period)
-	v := map[string]any{"enabled": ok, "level": level}
-	if ok {
+	days, _ := p.part(period).Int(period)
+	v := map[string]any{"enabled": days > 0, "level": level}
+	if days > 0 {
 		state, _ := p.part("state").Text("state")
 		locked := strings.EqualFold(state, "Locked")
 		v["days"], v["locked"], v["mode"] = days, locked, lockMode(locked)
@@ -249,50 +249,4 @@ func (a *artifact) azureContainer(c *azureContainer) {
 		a.set("aclPublic", !strings.EqualFold(access, "None"), c.container.part("publicAccess").At("publicAccess"))
 		a.call("acl", Answered, "")
 	}
-}
-
-// azureLifecycle reads a management policy.
-func (a *artifact) azureLifecycle(p azurePart) {
-	a.document = p.document
-	rules, ok := p.part("policy").In("policy").Objects("rules")
-	if !ok {
-		return
-	}
-	out := make([]any, 0, len(rules))
-	for _, r := range rules {
-		name, _ := r.Text("name")
-		v := map[string]any{"id": name, "status": "Enabled"}
-		if on, given := r.Bool("enabled"); given && !on {
-			v["status"] = "Disabled"
-		}
-		actions := r.In("definition").In("actions")
-		if n, ok := actions.In("baseBlob").In("delete").Int("daysAfterModificationGreaterThan"); ok {
-			v["expirationDays"] = n
-		}
-		if n, ok := actions.In("version").In("delete").Int("daysAfterCreationGreaterThan"); ok {
-			v["noncurrentDays"] = n
-		}
-		transitions := []any{}
-		for _, tier := range []struct{ action, class string }{{"tierToCool", "Cool"}, {"tierToCold", "Cold"}, {"tierToArchive", "Archive"}} {
-			if n, ok := actions.In("baseBlob").In(tier.action).Int("daysAfterModificationGreaterThan"); ok {
-				transitions = append(transitions, map[string]any{"days": n, "class": tier.class})
-			}
-		}
-		if len(transitions) > 0 {
-			v["transitions"] = transitions
-		}
-		prefixes, _ := r.In("definition").In("filters").Texts("prefixMatch")
-		for _, prefix := range prefixes {
-			each := map[string]any{"prefix": prefix}
-			for k, x := range v {
-				each[k] = x
-			}
-			out = append(out, each)
-		}
-		if len(prefixes) == 0 {
-			out = append(out, v)
-		}
-	}
-	a.set("lifecycle", out, p.At())
-	a.call("lifecycle", Answered, "")
 }

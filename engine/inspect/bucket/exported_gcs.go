@@ -103,16 +103,15 @@ func (a *artifact) gcsPlace(o exported.Object, names gcsNames, name string) {
 	a.set("replication", copies, o.At(names.placement))
 }
 
-const secondsOfDay = 24 * 60 * 60
-
 func (a *artifact) gcsLock(o exported.Object, names gcsNames) {
 	policy := o.In(names.retention)
-	seconds, ok := policy.Int("retentionPeriod")
-	v := map[string]any{"enabled": ok, "level": "bucket"}
+	seconds, _ := policy.Int("retentionPeriod")
+	// A policy of no time holds nothing.
+	v := map[string]any{"enabled": seconds > 0, "level": "bucket"}
 	switch mode, _ := o.In("objectRetention").Text("mode"); {
-	case ok:
+	case seconds > 0:
 		locked, _ := policy.Bool("isLocked")
-		v["seconds"], v["days"], v["locked"], v["mode"] = seconds, seconds/secondsOfDay, locked, lockMode(locked)
+		v["seconds"], v["locked"], v["mode"] = seconds, locked, lockMode(locked)
 		a.mark("objectLock.locked", policy.At("isLocked"))
 	case mode == "Enabled":
 		v["enabled"], v["level"] = true, "object"
@@ -126,55 +125,6 @@ func lockMode(locked bool) string {
 		return "COMPLIANCE"
 	}
 	return "GOVERNANCE"
-}
-
-func (a *artifact) gcsLifecycle(o exported.Object) {
-	rules, _ := o.Objects("rule")
-	out := make([]any, 0, len(rules))
-	for _, r := range rules {
-		action, condition := r.In("action"), r.In("condition")
-		kind, _ := action.Text("type")
-		v := map[string]any{"id": kind, "status": "Enabled"}
-		age, aged := condition.Int("age")
-		live, liveGiven := condition.Bool("isLive")
-		switch kind {
-		case "Delete":
-			if aged && liveGiven && !live {
-				v["noncurrentDays"] = age
-			} else if aged {
-				v["expirationDays"] = age
-			}
-			if n, ok := condition.Int("daysSinceNoncurrentTime"); ok {
-				v["noncurrentDays"] = n
-			}
-			if t, ok := condition.Time("createdBefore"); ok {
-				v["expirationDate"] = t
-			}
-		case "AbortIncompleteMultipartUpload":
-			if aged {
-				v["abortDays"] = age
-			}
-		case "SetStorageClass":
-			class, _ := action.Text("storageClass")
-			step := map[string]any{"class": class}
-			if aged {
-				step["days"] = age
-			}
-			v["transitions"] = []any{step}
-		}
-		prefixes, _ := condition.Texts("matchesPrefix")
-		for _, p := range prefixes {
-			each := map[string]any{"prefix": p}
-			for k, x := range v {
-				each[k] = x
-			}
-			out = append(out, each)
-		}
-		if len(prefixes) == 0 {
-			out = append(out, v)
-		}
-	}
-	a.set("lifecycle", out, o.At())
 }
 
 func (a *artifact) gcsACL(o exported.Object, uniform bool) {

@@ -108,7 +108,7 @@ func TestExportedOtherClouds(t *testing.T) {
 		t.Fatalf("%d subjects, unread %v", len(subjects), unread)
 	}
 	for i, wants := range []map[string]string{
-		{"region": `"eur4"`, "objectLock": `{"days":7,"enabled":true,"level":"bucket","locked":true,"mode":"COMPLIANCE","seconds":604800}`, "encryption": `{"algorithm":"customer","key":"projects/p/k"}`,
+		{"region": `"eur4"`, "objectLock": `{"enabled":true,"level":"bucket","locked":true,"mode":"COMPLIANCE","seconds":604800}`, "encryption": `{"algorithm":"customer","key":"projects/p/k"}`,
 			"publicAccess": `{"prevented":true}`, "tlsOnly": "true", "aclPublic": "false", "lifecycle": `[{"expirationDays":40,"id":"Delete","status":"Enabled"}]`,
 			"replication": `[{"bucket":"g","id":"geo","region":"europe-west1","status":"Enabled"},{"bucket":"g","id":"geo","region":"europe-north1","status":"Enabled"}]`},
 		{"region": `"europe-west1"`, "replication": "[]", "versioning": `{"status":"Disabled"}`, "objectLock": `{"enabled":false,"level":"bucket"}`, "aclPublic": "null"},

@@ -37,6 +37,17 @@ func TestConnect(t *testing.T) {
 	if _, err := Connect(""); err == nil || !strings.Contains(err.Error(), "no kubeconfig") {
 		t.Errorf("without a kubeconfig: %v", err)
 	}
+	if err := Named(""); err == nil || !strings.Contains(err.Error(), config+": name one by KUBECONFIG") {
+		t.Errorf("without a kubeconfig: %v", err)
+	}
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+	if err := Named(""); err != nil {
+		t.Errorf("in a pod: %v", err)
+	}
+	if Named("prod") == nil {
+		t.Error("in a pod without a kubeconfig there is a context")
+	}
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	f := newFake(t)
 	f.add(podsPath, named("default", "a"))
 	os.WriteFile(config, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: prod,

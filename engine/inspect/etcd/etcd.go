@@ -18,6 +18,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"proviso.dev/proviso/engine"
@@ -47,7 +48,7 @@ const (
 
 // File inspects one snapshot file, as etcdctl snapshot save writes it, or a copy of a member's database, which has no hash.
 // It implements [engine.Inspector]: it yields one EtcdSnapshot, then an [engine.Unread] for what of it could not be told. A
-// file that is no regular file, or cannot be read to its end, yields only that.
+// file that is no regular file or no database, or cannot be read to its end, yields only that.
 type File struct {
 	// Path is the file as the user named it.
 	Path string
@@ -122,6 +123,9 @@ func (f *File) hash(ctx context.Context) (*engine.Subject, os.FileInfo, error) {
 	if !os.SameFile(named, opened) {
 		return nil, nil, fmt.Errorf("open snapshot: %w", errChanged)
 	}
+	if !isDatabase(file) {
+		return nil, nil, errors.New("open snapshot: it is no etcd database, nor a damaged one (give the file that etcdctl snapshot save wrote)")
+	}
 	state, whole, err := sum(ctx, file, opened.Size())
 	if err != nil {
 		return nil, nil, fmt.Errorf("read snapshot: %w", err)
@@ -139,6 +143,31 @@ func (f *File) hash(ctx context.Context) (*engine.Subject, os.FileInfo, error) {
 		},
 		Origin: engine.Origin{Source: "etcd:" + f.Path, Position: engine.Position{File: f.Path}, Digest: whole},
 	}, opened, nil
+}
+
+// A bbolt file begins with two pages of the size its writer's machine has, and behind each page's header stands a number
+// that only bbolt writes, in that machine's order of bytes.
+const (
+	pageHeader = 16
+	leastPage  = 1 << 10
+	mostPage   = 64 << 10
+)
+
+var magics = [][]byte{{0xED, 0xDA, 0x0C, 0xED}, {0xED, 0x0C, 0xDA, 0xED}}
+
+// isDatabase reports whether either of the first two pages says that it is bbolt's. What says so and is damaged is a
+// snapshot to judge; what does not is another kind of file.
+func isDatabase(file io.ReaderAt) bool {
+	marked := func(at int64) bool {
+		mark := make([]byte, 4)
+		n, _ := file.ReadAt(mark, at+pageHeader)
+		return n == len(mark) && slices.ContainsFunc(magics, func(m []byte) bool { return bytes.Equal(m, mark) })
+	}
+	found := marked(0)
+	for size := int64(leastPage); size <= mostPage && !found; size *= 2 {
+		found = marked(size)
+	}
+	return found
 }
 
 // sum reads size bytes and tells whether the last 32 are the SHA-256 of those before, and the digest of all.

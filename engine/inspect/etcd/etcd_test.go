@@ -169,7 +169,8 @@ func TestWhatIsNotWhole(t *testing.T) {
 		"no secrets":        {save(t, cluster[:1], true), hashValid, "", true},
 		"not Kubernetes":    {save(t, cluster[9:], true), hashValid, "where Kubernetes keeps", true},
 		"no keys":           {save(t, nil, true), hashValid, "where Kubernetes keeps", true},
-		"zeros":             {signed(func(b []byte) []byte { return make([]byte, len(b)) }), hashValid, "invalid database", nil},
+		"zeros but a mark":  {signed(func(b []byte) []byte { return append(b[:20:20], make([]byte, len(b)-20)...) }), hashValid, "version mismatch", nil},
+		"first page gone":   {signed(func(b []byte) []byte { return append(make([]byte, os.Getpagesize()), b[os.Getpagesize():]...) }), hashValid, "do not agree", false},
 		"half":              {signed(func(b []byte) []byte { return b[:len(b)/2/512*512] }), hashValid, "read database", nil},
 		"one page":          {signed(func(b []byte) []byte { return b[:4096] }), hashValid, "read database", nil},
 		"no bucket":         {other("foo", []byte("k"), nil), hashMissing, "bucket named key", false},
@@ -211,7 +212,11 @@ func TestRefused(t *testing.T) {
 	if err := os.Truncate(sparse, maxSize+sector); err != nil {
 		sparse = empty
 	}
-	for _, path := range []string{link, empty, sparse, dir, "/dev/zero", filepath.Join(dir, "none")} {
+	text, zeros := filepath.Join(dir, "text"), filepath.Join(dir, "zeros")
+	os.WriteFile(text, bytes.Repeat([]byte("root:x:0:0:root:/root:/bin/sh\n"), 100), 0o600)
+	os.WriteFile(zeros, make([]byte, 1<<16), 0o600)
+	sign(t, zeros)
+	for _, path := range []string{link, empty, sparse, dir, "/dev/zero", filepath.Join(dir, "none"), text, zeros} {
 		sub, unread := inspect(t, &File{Path: path})
 		if sub != nil || unread == nil || unread.Kind != engine.Broken {
 			t.Errorf("%s gives %v, %v", path, sub, unread)

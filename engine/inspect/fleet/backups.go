@@ -24,7 +24,8 @@ func (p *protection) backups(ask asked) {
 	doubts := len(p.unknown)
 	for _, n := range p.kinds["Backup"].sorted() {
 		b := p.kinds["Backup"][n]
-		if text(b, "status", "phase") != "Completed" || number(dig(b, "status", "errors")) != 0 {
+		errors, whole := count(dig(b, "status", "errors"))
+		if text(b, "status", "phase") != "Completed" || errors != 0 {
 			continue
 		}
 		spec, _ := b["spec"].(map[string]any)
@@ -40,6 +41,10 @@ func (p *protection) backups(ask asked) {
 			p.doubt("backup "+n.name, why)
 		}
 		if answer != selection.Selected {
+			continue
+		}
+		if !whole {
+			p.doubt("backup "+n.name, "its status.errors is not a whole number")
 			continue
 		}
 		var problem string
@@ -73,60 +78,10 @@ func (p *protection) backups(ask asked) {
 	} else if !p.whole("velero.io", "Backup") {
 		p.doubt("backups", fmt.Sprintf("not every backup of %s was listed", p.declared.Name))
 	}
+	// A backup that may be good may lie in yet another place.
+	p.object["copiesWhole"] = p.whole("velero.io", "Backup") && len(p.unknown) == doubts
 	p.places(all)
 	p.drill(all)
-}
-
-// contentsOf is what was found in the store under the backup's name; nil where no store in the scan has it. The problem says
-// why what is there cannot be taken for this backup: two clusters that write under one prefix overwrite each other.
-func (p *protection) contentsOf(g good) (contents map[string]any, problem string) {
-	var found []map[string]any
-	bucket, prefix := p.objectStorage(g)
-	for _, c := range p.contents {
-		if text(c, "backup", "name") != g.name || text(c, "backup", "namespace") != g.namespace {
-			continue
-		}
-		at := text(c, "location", "bucket")
-		here := at != "" && at == bucket && strings.Trim(text(c, "location", "prefix"), "/") == strings.Trim(prefix, "/")
-		started, mine := text(c, "backup", "started"), text(g.object, "status", "startTimestamp")
-		switch other := started != "" && mine != "" && started != mine; {
-		case at != "" && bucket != "" && !here:
-		case other && here:
-			return nil, fmt.Sprintf("what lies under its name in bucket %s was started %s, not %s: another cluster may write under the same prefix", bucket, started, mine)
-		case !other:
-			found = append(found, c)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return nil, ""
-	case 1:
-		return found[0], ""
-	}
-	return nil, "several stores in the scan hold a backup of its name: scan the one its location names"
-}
-
-func (p *protection) objectStorage(g good) (bucket, prefix string) {
-	l := p.kinds["BackupStorageLocation"][name{g.namespace, g.location}]
-	return text(l, "spec", "objectStorage", "bucket"), text(l, "spec", "objectStorage", "prefix")
-}
-
-// holds is whether the backup's own list of volumes has the claim's data; a backup whose list is not known is taken by its
-// spec, and one that is damaged by nothing.
-func (p *protection) holds(g good) (bool, string) {
-	if g.contents != nil && dig(g.contents, "tarball", "complete") == false {
-		return false, "its tarball was not read whole"
-	}
-	if p.what != "PersistentVolumeClaim" || g.contents == nil || g.contents["volumesKnown"] != true {
-		return true, ""
-	}
-	for _, v := range list(g.contents, "volumes") {
-		if text(v, "pvc") == p.namespace+"/"+p.name {
-			lost := strings.EqualFold(text(v, "result"), "failed") || text(v, "phase") == "Failed" || text(v, "phase") == "Canceled"
-			return dig(v, "skipped") != true && !lost, ""
-		}
-	}
-	return false, ""
 }
 
 // places lists the copies: the cluster's own, and one for each place a good backup lies.
@@ -273,30 +228,45 @@ func names(set map[string]bool) []any {
 func (p *protection) drill(all []good) {
 	var newest time.Time
 	try := func(of func(good) bool, name, completed, started string) {
-		i := slices.IndexFunc(all, of)
 		end, err := time.Parse(time.RFC3339, completed)
-		if i < 0 || err != nil || !end.After(newest) {
+		if err != nil || !slices.ContainsFunc(all, of) {
+			return
+		}
+		begin, err := time.Parse(time.RFC3339, started)
+		if err != nil || end.Before(begin) {
+			p.doubt("drill "+name, "it does not say when it started, or ended before")
+			return
+		}
+		// What was tried before the backup was there was another of its name.
+		i := slices.IndexFunc(all, func(g good) bool { return of(g) && !begin.Before(g.completed) })
+		if i < 0 || !end.After(newest) {
 			return
 		}
 		newest = end
-		d := map[string]any{"name": name, "completed": end.UTC().Format(time.RFC3339), "location": all[i].location}
-		if begin, err := time.Parse(time.RFC3339, started); err == nil {
-			d["durationSeconds"] = int64(end.Sub(begin) / time.Second)
-		}
-		p.object["drill"] = d
+		p.object["drill"] = map[string]any{"name": name, "completed": end.UTC().Format(time.RFC3339), "location": all[i].location, "durationSeconds": int64(end.Sub(begin) / time.Second)}
 	}
 	for _, n := range p.kinds["Restore"].sorted() {
 		r := p.kinds["Restore"][n]
-		if text(r, "status", "phase") != "Completed" || number(dig(r, "status", "errors")) != 0 || !p.restored(n, r) {
-			continue
+		of := func(g good) bool {
+			return g.name == text(r, "spec", "backupName") && g.namespace == n.namespace && !p.madeNothing(n.name, g)
 		}
-		try(func(g good) bool { return g.name == text(r, "spec", "backupName") && g.namespace == n.namespace },
-			n.name, text(r, "status", "completionTimestamp"), text(r, "status", "startTimestamp"))
+		errors, whole := count(dig(r, "status", "errors"))
+		switch {
+		case text(r, "status", "phase") != "Completed" || errors != 0 || !p.restored(n, r):
+		case whole:
+			try(of, n.name, text(r, "status", "completionTimestamp"), text(r, "status", "startTimestamp"))
+		case slices.ContainsFunc(all, of):
+			p.doubt("drill "+n.name, "its status.errors is not a whole number")
+		}
 	}
 	for _, d := range p.drills {
-		if d["succeeded"] == true && p.tookBack(d) {
-			try(func(g good) bool { return g.name == text(d, "restore", "backup") && p.drilled(d, g) },
-				text(d, "restore", "name"), text(d, "completed"), text(d, "started"))
+		of := func(g good) bool { return g.name == text(d, "restore", "backup") && p.drilled(d, g) }
+		switch {
+		case d["succeeded"] != true:
+		case p.tookBack(d):
+			try(of, text(d, "restore", "name"), text(d, "completed"), text(d, "started"))
+		case d["restored"] == nil && slices.ContainsFunc(all, of):
+			p.doubt("drill "+text(d, "restore", "name"), "what it took back is not said: its list of resources is not there, not whole, or does not say what became of each")
 		}
 	}
 }
@@ -335,11 +305,19 @@ func (p *protection) tookBack(d map[string]any) bool {
 	return slices.Contains(list(d, "restored", "namespaces"), any(p.name))
 }
 
+// madeNothing is whether a store tells of a restore of the backup that it took nothing of this back: the Restore counts objects
+// that were there already as restored.
+func (p *protection) madeNothing(restore string, g good) bool {
+	return slices.ContainsFunc(p.drills, func(d map[string]any) bool {
+		return text(d, "restore", "name") == restore && text(d, "restore", "backup") == g.name && d["restored"] != nil && !p.tookBack(d) && p.drilled(d, g)
+	})
+}
+
 // drilled is whether a drill that a store tells of was one of this backup: clusters name their backups alike.
 func (p *protection) drilled(d map[string]any, g good) bool {
 	bucket, prefix := p.objectStorage(g)
-	if at := text(d, "location", "bucket"); at != "" && bucket != "" {
-		return at == bucket && strings.Trim(text(d, "location", "prefix"), "/") == strings.Trim(prefix, "/")
+	if text(d, "location", "bucket") != "" && bucket != "" {
+		return place(d) == path(bucket, prefix)
 	}
 	if g.contents != nil {
 		return text(d, "location", "store") == text(g.contents, "location", "store")
@@ -350,14 +328,4 @@ func (p *protection) drilled(d map[string]any, g good) bool {
 		}
 	}
 	return true
-}
-
-func number(v any) float64 {
-	switch n := v.(type) {
-	case int64:
-		return float64(n)
-	case float64:
-		return n
-	}
-	return 0
 }

@@ -83,27 +83,6 @@ func TestOneBucketIsOneCopy(t *testing.T) {
 	}
 }
 
-func TestBackupThatLacksTheDataIsNoGoodBackup(t *testing.T) {
-	contents := func(complete, volume string) *engine.Subject {
-		return of("velero:s3://vault", "artifact.proviso.dev/v1alpha1/BackupContents velero/b1", `{"backup":{"name":"b1","namespace":"velero","started":"`+began+`"},"location":{"bucket":"vault"},
-			"tarball":{"complete":`+complete+`},"volumesKnown":true,"volumes":[{"pvc":"shop/data",`+volume+`}]}`)
-	}
-	for name, c := range map[string]struct {
-		one           *engine.Subject
-		good, backups bool
-	}{
-		"whole":            {contents("true", `"skipped":false,"result":"succeeded"`), true, true},
-		"damaged tarball":  {contents("false", `"skipped":false,"result":"succeeded"`), false, false},
-		"volume failed":    {contents("true", `"skipped":false,"result":"failed"`), false, true},
-		"volume cancelled": {contents("true", `"skipped":false,"phase":"Canceled"`), false, true},
-	} {
-		got := protected(t, base(place("default", "vault"), moved("b1", "default"), c.one), true, "lastGood", "backups")
-		if (got["lastGood"] != "") != c.good || (got["backups"] != "") != c.backups {
-			t.Errorf("%s: %v, want a good backup: %v, a list: %v", name, got, c.good, c.backups)
-		}
-	}
-}
-
 // An empty list says that there is none.
 func TestBackupsNobodyListedAreNotNone(t *testing.T) {
 	for whole, want := range map[bool]string{true: "[]", false: ""} {
@@ -129,17 +108,22 @@ func TestDrillOfSomethingElseIsNone(t *testing.T) {
 		tried []any
 		want  bool
 	}{
-		"of everything":               {[]any{restore("")}, true},
-		"of its namespace":            {[]any{restore(`,"includedNamespaces":["shop"]`)}, true},
-		"of another namespace":        {[]any{restore(`,"includedNamespaces":["other"]`)}, false},
-		"of other kinds":              {[]any{restore(`,"includedResources":["configmaps"]`)}, false},
-		"without volumes":             {[]any{restore(`,"restorePVs":false`)}, false},
-		"from its bucket":             {[]any{drill(`{"bucket":"vault"}`)}, true},
-		"of another claim":            {[]any{drill(`{"bucket":"vault"}`, "shop/other")}, false},
-		"from another bucket":         {[]any{drill(`{"bucket":"else"}`)}, false},
-		"from another prefix":         {[]any{drill(`{"bucket":"vault","prefix":"b"}`)}, false},
-		"from a copy":                 {[]any{drill(`{"store":"/copy"}`)}, true},
-		"from a copy of which of two": {[]any{drill(`{"store":"/copy"}`), other}, false},
+		"of everything":                                    {[]any{restore("")}, true},
+		"of its namespace":                                 {[]any{restore(`,"includedNamespaces":["shop"]`)}, true},
+		"of another namespace":                             {[]any{restore(`,"includedNamespaces":["other"]`)}, false},
+		"of other kinds":                                   {[]any{restore(`,"includedResources":["configmaps"]`)}, false},
+		"without volumes":                                  {[]any{restore(`,"restorePVs":false`)}, false},
+		"from its bucket":                                  {[]any{drill(`{"bucket":"vault"}`), stored("b1", "", taken)}, true},
+		"of another claim":                                 {[]any{drill(`{"bucket":"vault"}`, "shop/other"), stored("b1", "", taken)}, false},
+		"which its store says made something else":         {[]any{restore(""), drill(`{"bucket":"vault"}`, "shop/other"), stored("b1", "", taken)}, false},
+		"which its store says made it":                     {[]any{restore(""), drill(`{"bucket":"vault"}`), stored("b1", "", taken)}, true},
+		"of which another store says it made other things": {[]any{restore(""), drill(`{"bucket":"else"}`, "shop/other")}, true},
+		"of which its store does not say what it made":     {[]any{restore(""), of("velero:x", "artifact.proviso.dev/v1alpha1/Drill r", `{"restore":{"name":"r","backup":"b1"},"location":{"bucket":"vault"}}`), stored("b1", "", taken)}, true},
+		"whose end its store does not say":                 {[]any{restore(""), of("velero:x", "artifact.proviso.dev/v1alpha1/Drill r", `{"restored":{"claims":["shop/data"]},"restore":{"name":"r","backup":"b1"},"location":{"bucket":"vault"}}`), stored("b1", "", taken)}, true},
+		"from another bucket":                              {[]any{drill(`{"bucket":"else"}`)}, false},
+		"from another prefix":                              {[]any{drill(`{"bucket":"vault","prefix":"b"}`)}, false},
+		"from a copy":                                      {[]any{drill(`{"store":"/copy"}`)}, true},
+		"from a copy of which of two":                      {[]any{drill(`{"store":"/copy"}`), other}, false},
 	} {
 		got := protected(t, base(append([]any{place("default", "vault"), moved("b1", "default")}, c.tried...)...), true, "drill")["drill"]
 		if (got != "") != c.want {

@@ -84,6 +84,10 @@ func (m *memory) miss(err error) {
 			return
 		}
 		source = u.Source
+		// No subject tells of a store that holds no backup, only this.
+		if root, ok := rootOf(source); ok && strings.HasPrefix(u.Err.Error(), "find backups: there are none") {
+			m.empty = append(m.empty, root)
+		}
 	}
 	m.holes[source] = append(m.holes[source], err.Error())
 }

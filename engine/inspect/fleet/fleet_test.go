@@ -79,7 +79,7 @@ func TestProtection(t *testing.T) {
 	bucket := of("bucket:s3://vault", "artifact.proviso.dev/v1alpha1/Bucket vault", `{"provider":"s3","region":"eu-central-1","account":"222","objectLock":{"enabled":true,"mode":"COMPLIANCE","days":30},"encryption":{"algorithm":"AES256"},
 		"replication":[{"status":"Enabled","bucket":"far","region":"eu-north-1","account":"333"},{"status":"Disabled","bucket":"off","region":"eu-south-1"}]}`)
 	contents := func(volumes, more string) *engine.Subject {
-		return of("velero:s3://vault", "artifact.proviso.dev/v1alpha1/BackupContents velero/b1", `{"backup":{"name":"b1","namespace":"velero","started":"`+noon+`"},"location":{"bucket":"vault"`+more+`},"tarball":{"complete":true},"volumesKnown":true,"volumes":`+volumes+`}`)
+		return of("velero:s3://vault", "artifact.proviso.dev/v1alpha1/BackupContents velero/b1", `{"backup":{"name":"b1","namespace":"velero","started":"`+noon+`","phase":"Completed","errors":0},"location":{"bucket":"vault"`+more+`},"tarball":{"complete":true},"volumesKnown":true,"volumes":`+volumes+`}`)
 	}
 	moved := backup("b1", noon, `{"snapshotMoveData":true}`)
 	for name, c := range map[string]struct {
@@ -112,11 +112,11 @@ func TestProtection(t *testing.T) {
 		"the newest good backup": {base(backup("b1", noon, `{}`), backup("b0", "2026-07-01T12:00:00Z", `{}`), backup("b2", "2026-07-11T12:00:00Z", `{"includedNamespaces":["other"]}`)),
 			map[string]string{"lastGood": `{"completed":"2026-07-10T12:00:00Z","location":"default","name":"b1"}`}, false},
 		"skipped in the backup's own list": {base(location, moved, contents(`[{"pvc":"shop/data","skipped":true}]`, "")), map[string]string{"backups": "[]", "lastGood": ""}, false},
-		"two stores that tell different things": {base(location, moved, contents(`[{"pvc":"shop/data","skipped":false}]`, ""), contents(`[{"pvc":"shop/data","skipped":true}]`, "")),
+		"two stores that tell different things": {base(location, moved, contents(`[{"pvc":"shop/data","skipped":false,"result":"succeeded"}]`, ""), contents(`[{"pvc":"shop/data","skipped":true}]`, "")),
 			map[string]string{"lastGood": "", "unknown": `[{"what":"backup b1","why":"several stores in the scan hold a backup of its name: scan the one its location names"}]`}, false},
-		"two clusters writing under one prefix": {base(location, backup("b1", "2026-07-10T11:00:00Z", `{"snapshotMoveData":true}`), contents(`[{"pvc":"shop/data","skipped":false}]`, "")),
+		"two clusters writing under one prefix": {base(location, backup("b1", "2026-07-10T11:00:00Z", `{"snapshotMoveData":true}`), contents(`[{"pvc":"shop/data","skipped":false,"result":"succeeded"}]`, "")),
 			map[string]string{"lastGood": "", "unknown": `[{"what":"backup b1","why":"what lies under its name in bucket vault was started 2026-07-10T12:00:00Z, not 2026-07-10T11:00:00Z: another cluster may write under the same prefix"}]`}, false},
-		"copies in other regions": {base(location, bucket, moved, contents(`[{"pvc":"shop/data","skipped":false}]`, "")), map[string]string{
+		"copies in other regions": {base(location, bucket, moved, contents(`[{"pvc":"shop/data","skipped":false,"result":"succeeded"}]`, "")), map[string]string{
 			"domains": `{"accounts":["111","222","333"],"media":["cluster","object-store"],"regions":["eu-central-1","eu-north-1","eu-west-1"]}`,
 			"copies": `[{"account":"111","location":"production","medium":"cluster","offsite":false,"region":"eu-west-1"},` +
 				`{"account":"222","bucket":"vault","encrypted":true,"immutable":true,"location":"default","medium":"object-store","offsite":true,"provider":"aws","region":"eu-central-1","verified":true},` +

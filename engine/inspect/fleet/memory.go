@@ -20,6 +20,8 @@ type memory struct {
 	// buckets, contents and drills are joined across sources.
 	buckets, contents, drills []map[string]any
 	holes                     map[string][]string
+	// empty are the buckets and prefixes that were scanned for backups and hold none.
+	empty []string
 }
 
 func newMemory() *memory {
@@ -43,7 +45,7 @@ var kept = map[string][]string{
 }
 
 func (m *memory) keep(s *engine.Subject) {
-	if strings.Contains(s.Origin.File, "!") {
+	if _, within := s.Origin.Archive(); within {
 		return // what lies in an archive is a copy of a cluster, and no cluster
 	}
 	key := s.Group() + "/" + s.Kind
@@ -59,7 +61,7 @@ func (m *memory) keep(s *engine.Subject) {
 		m.drills = append(m.drills, s.Object)
 		return
 	case "BackupContents":
-		m.contents = append(m.contents, prune(s.Object, []string{"backup", "location", "tarball.complete", "volumes", "volumesKnown"}))
+		m.contents = append(m.contents, prune(s.Object, []string{"backup", "location", "tarball.complete", "volumes", "volumesKnown", "volumesNotHeld", "volumesNotHeldCount"}))
 		return
 	}
 	kinds := m.sources[s.Origin.Source]

@@ -120,7 +120,7 @@ func (c *cluster) claim(n name) *engine.Subject {
 		if answer != selection.Selected {
 			return answer, "", why
 		}
-		return s.Volume(selection.Volume{Claim: claim, PV: c.kinds["PersistentVolume"][name{"", text(claim, "spec", "volumeName")}], Pods: pods})
+		return s.Volume(selection.Volume{Claim: claim, PV: c.kinds["PersistentVolume"][name{"", text(claim, "spec", "volumeName")}], Pods: pods, NamespaceLabels: o.NamespaceLabels})
 	})
 }
 

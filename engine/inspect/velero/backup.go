@@ -21,7 +21,7 @@ func (r *run) backup(f *folder) {
 		r.unread(f.dir, engine.Hole, refuse("%d files in a backup's folder", r.limits.Files))
 		f.files = f.files[:r.limits.Files]
 	}
-	c := &contents{run: r, folder: f, fields: map[string]any{"location": r.location(f)}}
+	c := &contents{run: r, folder: f, fields: map[string]any{"location": r.location(f)}, volumes: newVolumes(), contradictions: []any{}}
 	c.metadata()
 	c.fields["absent"] = f.absent()
 	if r.stopped {
@@ -29,6 +29,8 @@ func (r *run) backup(f *folder) {
 	}
 	c.beside()
 	c.promised()
+	c.volumes.fill(c.fields)
+	c.volumes = volumes{} // it is as large as the lists
 	key := path.Join(f.dir, f.name+".tar.gz")
 	info, there := f.file(f.name + ".tar.gz")
 	if !there {
@@ -54,21 +56,6 @@ func (r *run) backup(f *folder) {
 		return
 	}
 	c.objects(t, info)
-}
-
-// promised reports the files that are not there although the Backup counts what must be in them.
-func (c *contents) promised() {
-	status, _ := c.backup["status"].(map[string]any)
-	for _, p := range [][2]string{
-		{"backupItemOperationsAttempted", "-itemoperations.json.gz"},
-		{"csiVolumeSnapshotsAttempted", "-csi-volumesnapshots.json.gz"},
-		{"volumeSnapshotsAttempted", "-volumesnapshots.json.gz"},
-	} {
-		n, _ := status[p[0]].(int64)
-		if _, there := c.file(c.name + p[1]); n > 0 && !there {
-			c.unread(path.Join(c.dir, c.name+p[1]), engine.Hole, fmt.Errorf("read backup: it is not there, and the backup's %s is %d", p[0], n))
-		}
-	}
 }
 
 // metadata reads the Backup object itself.
@@ -176,6 +163,11 @@ func describe(object map[string]any) map[string]any {
 			delete(out, field)
 		}
 	}
+	for _, field := range []string{"failureReason", "validationErrors"} {
+		if v := at("status", field); v != nil {
+			out[field] = v
+		}
+	}
 	return out
 }
 
@@ -187,18 +179,8 @@ func (c *contents) beside() {
 			continue
 		}
 		suffix, ours := strings.CutPrefix(name, c.name)
-		var use func(io.Reader) error
-		if take := c.takes(suffix); ours && take != nil {
-			use = func(r io.Reader) error {
-				v, err := value(r, c.limits)
-				if err != nil {
-					return err
-				}
-				return take(v)
-			}
-		} else if ours && suffix == "-resource-list.json.gz" {
-			use = c.resourceList
-		} else {
+		use := c.takes(suffix)
+		if !ours || use == nil {
 			use = func(r io.Reader) error {
 				if strings.HasSuffix(name, ".gz") {
 					_, err := io.Copy(io.Discard, gunzip(r, 16*c.limits.Small, c.limits))

@@ -1,143 +1,93 @@
 package velero
 
 import (
-	"errors"
+	"fmt"
+	"io"
+	"path"
 	"strings"
+
+	"proviso.dev/proviso/engine"
 )
 
-// takes is what takes the value of a file beside the tarball, by the end of its name; nil where the value is not wanted.
-func (c *contents) takes(suffix string) func(any) error {
+// takes is what reads a file beside the tarball, by the end of its name; nil where what it holds is not wanted.
+func (c *contents) takes(suffix string) func(io.Reader) error {
 	switch suffix {
+	case "-resource-list.json.gz":
+		return c.resourceList
 	case "-results.gz":
-		return func(v any) error {
-			r, err := readResults(v)
-			if err == nil {
-				if r.messages == nil {
-					r.messages = []any{}
+		return c.issues
+	case operationsFile, volumeinfoFile, nativeFile, podsFile, csiFile, "-csi-volumesnapshotcontents.json.gz", "-csi-volumesnapshotclasses.json.gz":
+		return func(r io.Reader) error {
+			n, each := int64(0), c.volumes.takes(suffix)
+			err := elements(r, c.limits, func(m map[string]any) {
+				if n++; each != nil {
+					each(m)
 				}
-				c.fields["issues"] = map[string]any{"errors": r.errors, "warnings": r.warnings, "messages": r.messages}
-			}
-			return err
-		}
-	case "-itemoperations.json.gz":
-		return func(v any) error {
-			list, err := objectsOf(v)
+			})
 			if err == nil {
-				c.fields["operations"] = operations(list)
+				c.volumes.read[suffix] = n
 			}
-			return err
-		}
-	case "-volumeinfo.json.gz":
-		return func(v any) error {
-			list, err := objectsOf(v)
-			if err == nil {
-				c.fields["volumes"], c.fields["volumesKnown"] = volumes(list), true
-			}
-			return err
-		}
-	case "-volumesnapshots.json.gz":
-		return c.older("NativeSnapshot")
-	case "-podvolumebackups.json.gz":
-		return c.older("PodVolumeBackup")
-	case "-csi-volumesnapshots.json.gz", "-csi-volumesnapshotcontents.json.gz", "-csi-volumesnapshotclasses.json.gz":
-		return func(v any) error {
-			_, err := objectsOf(v)
 			return err
 		}
 	}
 	return nil
 }
 
-// older takes the volumes of a backup that has no volumeinfo, as Velero wrote them before 1.13.
-func (c *contents) older(method string) func(any) error {
-	return func(v any) error {
-		list, err := objectsOf(v)
-		if err != nil {
-			return err
-		}
-		if _, there := c.file(c.name + "-volumeinfo.json.gz"); there {
-			return nil
-		}
-		known, _ := c.fields["volumes"].([]any)
-		for _, m := range list {
-			spec, _ := m["spec"].(map[string]any)
-			status, _ := m["status"].(map[string]any)
-			tags, _ := spec["tags"].(map[string]any)
-			volume := map[string]any{"method": method, "skipped": false}
-			put(volume, "phase", status["phase"])
-			put(volume, "pv", spec["persistentVolumeName"])
-			put(volume, "zone", spec["volumeAZ"])
-			pod, _ := spec["pod"].(map[string]any)
-			if claim, ok := tags["pvc-name"].(string); ok {
-				if ns, ok := pod["namespace"].(string); ok {
-					volume["pvc"] = ns + "/" + claim
-				}
-			}
-			known = append(known, volume)
-		}
-		c.fields["volumes"], c.fields["volumesKnown"] = append([]any{}, known...), false
-		return nil
+func (c *contents) issues(r io.Reader) error {
+	v, err := value(r, c.limits)
+	if err != nil {
+		return err
 	}
+	found, err := readResults(v)
+	if err != nil {
+		return err
+	}
+	if found.messages == nil {
+		found.messages = []any{}
+	}
+	c.fields["issues"] = map[string]any{"errors": found.errors, "warnings": found.warnings, "messages": found.messages}
+	return nil
 }
 
-// objectsOf is the list of objects that a file holds; null is an empty one.
-func objectsOf(v any) ([]map[string]any, error) {
-	list, ok := v.([]any)
-	if !ok && v != nil {
-		return nil, errors.New("parse: it holds no list")
-	}
-	out := make([]map[string]any, len(list))
-	for i, e := range list {
-		if out[i], ok = e.(map[string]any); !ok {
-			return nil, errors.New("parse: an element is no object")
-		}
-	}
-	return out, nil
+// attempts are what the Backup counts, and in which file what it counts is listed.
+var attempts = []struct{ field, done, what, file string }{
+	{"backupItemOperationsAttempted", "backupItemOperationsCompleted", "operations on items", operationsFile},
+	{"csiVolumeSnapshotsAttempted", "csiVolumeSnapshotsCompleted", "CSI snapshots", csiFile},
+	{"volumeSnapshotsAttempted", "volumeSnapshotsCompleted", "volume snapshots", nativeFile},
 }
 
-func operations(list []map[string]any) map[string]any {
-	var failed, unfinished int64
-	for _, m := range list {
-		status, _ := m["status"].(map[string]any)
-		switch status["phase"] {
-		case "Completed":
-		case "Failed":
-			failed++
+// promised holds what the Backup counts against the files beside it: one that is not there is not read, one that holds
+// less contradicts it.
+func (c *contents) promised() {
+	status, _ := c.backup["status"].(map[string]any)
+	for _, a := range attempts {
+		n, isNumber := status[a.field].(int64)
+		done, _ := status[a.done].(int64) // Velero leaves a zero out
+		if status[a.field] != nil && (!isNumber || n < 0) {
+			c.contradict("the Backup's %s is no count", a.field)
+		}
+		if n <= 0 {
+			continue
+		}
+		if status["phase"] == "Completed" && done < n {
+			c.contradict("the Backup is Completed, and of the %d %s it attempted %d are", n, a.what, max(done, 0))
+		}
+		_, there := c.file(c.name + a.file)
+		listed, read := c.volumes.read[a.file]
+		switch {
+		case read && listed < n:
+			c.contradict("the Backup attempted %d %s, and %s lists %d", n, a.what, c.name+a.file, listed)
+		case there || a.file == csiFile && c.volumes.snapshots >= n: // Velero writes no such list since 1.17
 		default:
-			unfinished++
+			c.unread(path.Join(c.dir, c.name+a.file), engine.Hole, fmt.Errorf("read backup: it is not there, and the backup's %s is %d", a.field, n))
 		}
 	}
-	return map[string]any{"total": int64(len(list)), "failed": failed, "unfinished": unfinished}
+	c.fields["contradictions"] = c.contradictions
 }
 
-// volumes turns BackupVolumeInfos into the artifact's volumes.
-func volumes(list []map[string]any) []any {
-	out := make([]any, 0, len(list))
-	for _, m := range list {
-		skipped, _ := m["skipped"].(bool)
-		v := map[string]any{"skipped": skipped}
-		name, _ := m["pvcName"].(string)
-		ns, _ := m["pvcNamespace"].(string)
-		if name != "" && ns != "" {
-			v["pvc"] = ns + "/" + name
-		}
-		put(v, "pv", m["pvName"])
-		put(v, "method", m["backupMethod"])
-		put(v, "reason", m["skippedReason"])
-		put(v, "result", m["result"])
-		if moved, ok := m["snapshotDataMoved"].(bool); ok {
-			v["moved"] = moved
-		}
-		for _, key := range []string{"pvbInfo", "nativeSnapshotInfo", "snapshotDataMovementInfo"} {
-			info, _ := m[key].(map[string]any)
-			// Velero's own fields have no name in JSON here, so they are written with a capital.
-			put(v, "phase", info["phase"])
-			put(v, "phase", info["Phase"])
-			put(v, "zone", info["volumeAZ"])
-		}
-		out = append(out, v)
-	}
-	return out
+// contradict notes where the parts of a backup do not tell the same.
+func (c *contents) contradict(format string, args ...any) {
+	c.contradictions = append(c.contradictions, shown(fmt.Sprintf(format, args...)))
 }
 
 // put sets a text that is there.
@@ -145,4 +95,13 @@ func put(m map[string]any, key string, v any) {
 	if text, ok := v.(string); ok && strings.TrimSpace(text) != "" {
 		m[key] = text
 	}
+}
+
+// at is the text at the end of the keys, or "".
+func at(m map[string]any, keys ...string) string {
+	for _, k := range keys[:len(keys)-1] {
+		m, _ = m[k].(map[string]any)
+	}
+	text, _ := m[keys[len(keys)-1]].(string)
+	return text
 }

@@ -25,13 +25,15 @@ type contents struct {
 	itself *engine.Subject
 	first  outcome
 
-	problems []any
-	more     int
-	kinds    map[string]int64
-	claims   []string
-	spaces   map[string]bool // namespaces with Secrets
-	secrets  int64
-	powers   map[string]int64
+	volumes        volumes
+	contradictions []any
+	problems       []any
+	more           int
+	kinds          map[string]int64
+	claims         []string
+	spaces         map[string]bool // namespaces with Secrets
+	secrets        int64
+	powers         map[string]int64
 	// items is how many objects there are in the tarball; the index has a hash of kind and name of each.
 	seed  maphash.Seed
 	items int

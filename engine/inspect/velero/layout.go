@@ -2,6 +2,7 @@ package velero
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"path"
 	"slices"
@@ -39,8 +40,8 @@ const metadataFile = "velero-backup.json"
 // folders lists the folders of backups and restores, in the order of their keys. Where backups/ or restores/ lies right
 // below the prefix it is a storage location, and nothing else is listed: a location may also hold millions of files of a
 // data mover, and Velero lets no other location lie within it. Else whatever is below the prefix is. An error comes with
-// the folders that were listed whole before it.
-func (s *Source) folders(ctx context.Context, limits Limits) (backups, restores []*folder, err error) {
+// the folders that were listed whole before it; what is skipped is no file, and its folder is judged without it.
+func (s *Source) folders(ctx context.Context, limits Limits) (backups, restores []*folder, skipped []*store.EntryError, err error) {
 	prefix := strings.Trim(s.Prefix, "/")
 	if prefix != "" {
 		prefix += "/"
@@ -57,7 +58,7 @@ func (s *Source) folders(ctx context.Context, limits Limits) (backups, restores 
 	for _, f := range l.backups {
 		f.rename()
 	}
-	return dropEmpty(l.backups), l.restores, err
+	return dropEmpty(l.backups), l.restores, l.skipped, err
 }
 
 // listing gathers folders from what is listed.
@@ -67,12 +68,18 @@ type listing struct {
 	backups, restores []*folder
 	n                 int
 	some              bool // anything was listed
+	skipped           []*store.EntryError
 }
 
 func (l *listing) list(files iter.Seq2[store.Info, error]) error {
 	var last *folder
 	var lastList *[]*folder
 	for info, bad := range files {
+		var entry *store.EntryError
+		if errors.As(bad, &entry) && len(l.skipped) < mostNames {
+			l.some, l.skipped = true, append(l.skipped, entry)
+			continue
+		}
 		if bad != nil {
 			// The folder that was being listed may lack files; what lies in it is not judged as if it were whole.
 			if last != nil {

@@ -7,7 +7,9 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -52,7 +54,7 @@ func (w *watched) List(ctx context.Context, prefix string) iter.Seq2[store.Info,
 
 func TestLayouts(t *testing.T) {
 	one := func(name string) memory { return backup(name, gz(tarOf(sample()...))) }
-	restore, kopia := memory{"restores/r1/restore-r1-results.gz": gz([]byte(`{}`))}, memory{}
+	restore, kopia := memory{"restores/r1/restore-r1-results.gz": gz([]byte(`{"errors":{},"warnings":{}}`))}, memory{}
 	for i := range 100 {
 		kopia[fmt.Sprintf("kopia/shop/p%d", i)] = nil
 	}
@@ -154,6 +156,71 @@ func TestAFileOfAnotherSizeThanListedIsAHole(t *testing.T) {
 					t.Errorf("%s, %+d bytes: %v", key, more, f)
 				}
 			}
+		}
+	}
+}
+
+// A link hides the file it stands for, and no other backup.
+func TestALinkHidesNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	stored := under("", backup("b1", gz(tarOf(sample()...))), backup("b2", gz(tarOf(sample()...))))
+	for key, text := range stored {
+		file := filepath.Join(dir, filepath.FromSlash(key))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, text, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"backups/b1/b1.tar.gz", "backups/b1/" + metadataFile} {
+		link := filepath.Join(dir, filepath.FromSlash(key))
+		if err := errors.Join(os.Remove(link), os.Symlink("/etc/hostname", link)); err != nil {
+			t.Skipf("no links here: %v", err)
+		}
+	}
+	s, err := store.Folder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := inspect(t, &Source{Store: s})
+	names := ""
+	for _, sub := range got.subjects {
+		if sub.Kind == "BackupContents" || sub.Kind == "Backup" {
+			names += sub.String() + ", "
+		}
+	}
+	if names != "BackupContents b1, Backup velero/b2, BackupContents velero/b2, " {
+		t.Error(names)
+	}
+	unread := ""
+	for _, u := range got.unread {
+		if u.Kind != engine.Hole {
+			t.Error(u)
+		}
+		unread += u.Position.File + ": " + u.Err.Error() + "\n"
+	}
+	for _, want := range []string{"backups/b1/b1.tar.gz: list backups: it is a link out of the folder", "backups/b1/velero-backup.json: list backups: it is a link out of the folder",
+		"its tarball is not there", "so Velero does not see this backup"} {
+		if !strings.Contains(unread, want) {
+			t.Errorf("%s\nwant %s", unread, want)
+		}
+	}
+	// Where there are too many of them, or nothing else, that is said once.
+	for n, want := range map[int]int{1: 2, mostNames: mostNames + 1, 2 * mostNames: mostNames + 1} {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "backups", "b"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			if err := os.Symlink("gone", filepath.Join(dir, "backups", "b", fmt.Sprint(i, ".gz"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := store.Folder(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := inspect(t, &Source{Store: s})
+		if len(got.unread) != want {
+			t.Errorf("%d links: %d holes, want %d: %v", n, len(got.unread), want, got.unread[len(got.unread)-1])
 		}
 	}
 }

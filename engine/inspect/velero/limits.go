@@ -27,6 +27,8 @@ type Limits struct {
 	// Small is how many bytes each of the files beside the tarball may hold once decompressed: 64 MiB; the logs and the
 	// resource lists, which are read as they stream, sixteen times that.
 	Small int64
+	// Elements is how many elements a list in a file beside the tarball may hold: 200,000.
+	Elements int
 	// Files is how many files a backup's or restore's folder may hold: 1,000.
 	Files int
 	// Folders is how many backups and restores one store may hold: 100,000.
@@ -55,6 +57,7 @@ func (l Limits) orDefault() Limits {
 	orInt(&l.Members, 64)
 	or(&l.Index, 512<<20)
 	or(&l.Small, 64<<20)
+	orInt(&l.Elements, 200_000)
 	orInt(&l.Files, 1000)
 	orInt(&l.Folders, 100_000)
 	or(&l.Facts, 8<<20)

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"proviso.dev/proviso/engine/decode"
@@ -39,16 +41,13 @@ func gunzip(r io.Reader, most int64, limits Limits) io.Reader {
 	return newInflater(r, most, limits)
 }
 
-// value reads the strict JSON of a small gzip file.
+// value reads the strict JSON of a small gzip file that is no list.
 func value(r io.Reader, limits Limits) (any, error) {
 	text, err := io.ReadAll(gunzip(r, limits.Small, limits))
 	if err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(string(text)) == "null" { // Velero's encoding of no list
-		return nil, nil
-	}
-	doc, err := decode.One(bytes.NewReader(text), "", decode.Limits{Bytes: int(limits.Small), Nodes: 10 * decode.DefaultNodes})
+	doc, err := decode.One(bytes.NewReader(text), "", decode.Limits{Bytes: int(limits.Small), Nodes: limits.Elements})
 	if err != nil {
 		return nil, fmt.Errorf("parse: %w", err)
 	}
@@ -56,6 +55,37 @@ func value(r io.Reader, limits Limits) (any, error) {
 		return nil, errors.New("parse: it is no JSON")
 	}
 	return doc.Value, nil
+}
+
+// elements streams a list of objects, of which Velero writes one for each volume or operation; null is an empty one.
+func elements(r io.Reader, limits Limits, each func(map[string]any)) error {
+	d := json.NewDecoder(gunzip(r, limits.Small, limits))
+	switch t, err := d.Token(); {
+	case err != nil:
+		return fmt.Errorf("parse: %w", unexpected(err))
+	case t == nil:
+		return atEnd(d)
+	case t != json.Delim('['):
+		return fmt.Errorf("parse: %v, want a list", t)
+	}
+	for n := 0; d.More(); n++ {
+		if n == limits.Elements {
+			return refuse("%d elements of a list", limits.Elements)
+		}
+		var text json.RawMessage
+		if err := d.Decode(&text); err != nil {
+			return fmt.Errorf("parse: %w", unexpected(err))
+		}
+		object, err := parse(string(text), limits)
+		if err != nil {
+			return fmt.Errorf("parse: element %d: %w", n+1, err)
+		}
+		each(object)
+	}
+	if _, err := d.Token(); err != nil {
+		return fmt.Errorf("parse: %w", unexpected(err))
+	}
+	return atEnd(d)
 }
 
 // resourceList streams Velero's map of kinds to names, as it holds one line for each object.
@@ -138,19 +168,27 @@ const (
 	mostMessage  = 500
 )
 
+// readResults reads {"errors": …, "warnings": …}, each with the lists velero, cluster and those of namespaces. Anything
+// else may hold an error that is not counted.
 func readResults(v any) (results, error) {
 	var r results
 	top, ok := v.(map[string]any)
-	if !ok && v != nil {
+	if !ok {
 		return r, errors.New("parse: it holds no object")
+	}
+	if err := only(top, "errors", "warnings"); err != nil {
+		return r, err
 	}
 	for _, part := range []struct {
 		key string
 		n   *int64
 	}{{"errors", &r.errors}, {"warnings", &r.warnings}} {
 		of, ok := top[part.key].(map[string]any)
-		if !ok && top[part.key] != nil {
-			return r, fmt.Errorf("parse: %s is no object", part.key)
+		if !ok {
+			return r, fmt.Errorf("parse: %s is not there or no object", part.key)
+		}
+		if err := only(of, "velero", "cluster", "namespaces"); err != nil {
+			return r, fmt.Errorf("%w in %s", err, part.key)
 		}
 		add := func(v any) error {
 			list, ok := v.([]any)
@@ -179,6 +217,16 @@ func readResults(v any) (results, error) {
 		}
 	}
 	return r, nil
+}
+
+// only refuses the keys that are not known.
+func only(m map[string]any, known ...string) error {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if !slices.Contains(known, k) {
+			return fmt.Errorf("parse: there is a key %q, which Velero does not write", shown(k))
+		}
+	}
+	return nil
 }
 
 // standard are the files Velero writes for every finished backup, as they end after its name.

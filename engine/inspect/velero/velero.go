@@ -60,9 +60,12 @@ type Source struct {
 func (s *Source) Inspect(ctx context.Context) iter.Seq2[*engine.Subject, error] {
 	return func(yield func(*engine.Subject, error) bool) {
 		r := &run{Source: s, ctx: ctx, limits: s.Limits.orDefault(), yield: yield}
-		backups, restores, err := s.folders(ctx, r.limits)
+		backups, restores, skipped, err := s.folders(ctx, r.limits)
 		if err != nil {
 			r.unread(s.Prefix, engine.Hole, fmt.Errorf("list backups: %w", err))
+		}
+		for _, e := range skipped {
+			r.unread(e.Key, engine.Hole, fmt.Errorf("list backups: %w", e.Err))
 		}
 		found := 0
 		for _, f := range backups {

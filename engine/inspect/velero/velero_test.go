@@ -138,7 +138,8 @@ func TestBackup(t *testing.T) {
 			"time=\"2026-01-01T00:00:01Z\" level=info msg=\"Starting restore of backup velero/b1\"\n" +
 			"time=\"2026-01-01T00:00:02Z\" level=info msg=\"Attempting to restore PersistentVolumeClaim: p.\" logSource=restore.go:1 namespace=shop original name=p restore=velero/r1\n" +
 			"{\"time\":\"2026-01-01T00:00:03Z\",\"msg\":\"Attempting to restore Service: web.\",\"namespace\":\"front\"}\n{\"time\":\"2026-01-01T00:01:00Z\",\"msg\":\"restore completed\"}\n")),
-		"restores/r1/restore-r1-results.gz": gz([]byte(`{"errors":{},"warnings":{}}`)),
+		"restores/r1/restore-r1-results.gz":            gz([]byte(`{"errors":{},"warnings":{}}`)),
+		"restores/r1/restore-r1-resource-list.json.gz": gz([]byte(`{"v1/PersistentVolumeClaim":["shop/p(created)"],"v1/Service":["drill/web(updated)"]}`)),
 	})
 	s := &Source{Store: m, Kinds: map[[2]string]bool{{"", "Namespace"}: true}}
 	got := inspect(t, s)

@@ -9,8 +9,9 @@ violations contains {"message": verdict.unknown(reason), "path": ""} if {
 	some reason in unsure
 }
 
+# The inspector names the volumes that the backup does not hold for certain; how many there are it says as well.
 judged[i] := volume if {
-	some i, volume in input.object.volumes
+	some i, volume in input.object.volumesNotHeld
 	not exempt(volume)
 }
 
@@ -25,15 +26,15 @@ name(volume) := sprintf("claim %s", [volume.pvc]) if {
 	object.get(volume, "pv", "") != ""
 } else := "a volume without a name"
 
-failed contains {"message": m, "path": sprintf("volumes[%d]", [i])} if {
+failed contains {"message": m, "path": sprintf("volumesNotHeld[%d]", [i])} if {
 	some i, volume in judged
-	volume.skipped == true
+	volume.state == "skipped"
 	m := sprintf("the data of %s was left out%s", [name(volume), reason(volume)])
 }
 
-failed contains {"message": m, "path": sprintf("volumes[%d]", [i])} if {
+failed contains {"message": m, "path": sprintf("volumesNotHeld[%d]", [i])} if {
 	some i, volume in judged
-	broken(volume)
+	volume.state == "failed"
 	m := sprintf("the backup of %s failed%s", [name(volume), reason(volume)])
 }
 
@@ -41,36 +42,18 @@ reason(volume) := sprintf(": %s", [volume.reason]) if {
 	object.get(volume, "reason", "") != ""
 } else := ""
 
-broken(volume) if lower(volume.result) == "failed"
-
-broken(volume) if volume.phase in {"Failed", "Canceled"}
-
-whole(volume) if lower(volume.result) == "succeeded"
-
-# Older versions say no result, and only the phase.
-whole(volume) if {
-	object.get(volume, "result", "") == ""
-	volume.phase == "Completed"
-}
-
 unsure contains "the backup's list of volumes is not there or not whole" if not input.object.volumesKnown
 
-unsure contains sprintf("whether the data of %s is in the backup is not known", [name(volume)]) if {
+unsure contains sprintf("whether the backup holds the data of %s is not known%s", [name(volume), reason(volume)]) if {
 	some volume in judged
-	volume.skipped != true
-	not whole(volume)
+	not volume.state in {"skipped", "failed"}
 }
 
-unsure contains sprintf("whether the data of %s was left out is not said", [name(volume)]) if {
-	some volume in judged
-	not is_boolean(object.get(volume, "skipped", null))
+unsure contains sprintf("of %d volumes that the backup may not hold %d are named", [input.object.volumesNotHeldCount, named]) if {
+	input.object.volumesNotHeldCount != named
 }
 
-unsure contains sprintf("how the data of %s was backed up is not said", [name(volume)]) if {
-	some volume in judged
-	volume.skipped == false
-	object.get(volume, "method", "") == ""
-}
+named := count(input.object.volumesNotHeld)
 
 # Claims are counted in the tarball.
 unsure contains "the backup was not read whole, so how many claims it holds is not known" if {
@@ -87,10 +70,8 @@ unsure contains sprintf("the backup's list of volumes says nothing of claim %s",
 }
 
 # A claim in the tarball whose volume no list names was left out without a word, or had no volume.
-unsure contains sprintf("the backup holds %d claims, and its list of volumes %d of them", [claims, listed]) if {
-	claims > listed
+unsure contains sprintf("the backup holds %d claims, and its list of volumes %d of them", [claims, input.object.claimsListed]) if {
+	claims > input.object.claimsListed
 }
 
 claims := max([n | some kind in ["v1/PersistentVolumeClaim", "/v1/PersistentVolumeClaim"]; n := input.object.kinds[kind]])
-
-listed := count({volume.pvc | some volume in input.object.volumes; volume.pvc != ""})

@@ -48,7 +48,7 @@ guessed(gap) := "; the reference follows from a convention, and is not written a
 	gap.convention == true
 } else := ""
 
-outside(gap) := "; it may come from outside the backup: name it in externalDeps if it does" if {
+outside(gap) := "; it may come from outside the backup: name it in the policy's parameter externalDeps in proviso.yaml if it does" if {
 	gap.external == true
 } else := ""
 

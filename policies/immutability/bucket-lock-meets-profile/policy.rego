@@ -91,7 +91,9 @@ found contains {"message": sprintf("the lock's mode is %s, want %s", [input.obje
 }
 
 found contains {"message": "the lock has both days and years, want one of them", "path": "objectLock.years"} if {
-	count(kept) > 1
+	scanned
+	input.object.objectLock.days
+	input.object.objectLock.years
 }
 
 found contains {"message": "the bucket locks no object by default, want a default retention with mode and period", "path": "objectLock"} if {

@@ -104,7 +104,7 @@ applies(s, action) if {
 }
 
 fits(resource, action) if {
-	startswith(action, "s3:put")
+	regex.match("^s3:(put|deletebucket)", action)
 	not action in {"s3:putobjectretention", "s3:putobjectlegalhold", "s3:putobject", "s3:putobjectversionacl"}
 	not contains(resource, "/")
 	not contains(resource, ":kms:")
@@ -112,7 +112,7 @@ fits(resource, action) if {
 
 fits(resource, action) if {
 	startswith(action, "s3:")
-	not startswith(action, "s3:putbucket")
+	not regex.match("^s3:(put|delete)bucket", action)
 	action != "s3:putlifecycleconfiguration"
 	regex.match("[*?/]", resource)
 	not contains(resource, ":kms:")

@@ -35,6 +35,12 @@ hidden[domain] contains "the copies" if {
 	not some_copies
 }
 
+# Nor where there may be more copies.
+hidden[domain] contains "further copies" if {
+	some domain in ["regions", "accounts"]
+	object.get(input.object, "copiesWhole", true) != true
+}
+
 some_copies if is_array(object.get(input.object, "copies", null))
 
 short[domain] := least if {

@@ -19,21 +19,41 @@ violations contains {"message": verdict.unknown(reason), "path": ""} if {
 }
 
 failed contains {"message": m, "path": "copies"} if {
+	whole
 	total < input.params.minCopies
 	m := sprintf("3: there are %d copies with the live data, want %d", [total, input.params.minCopies])
 }
 
 failed contains {"message": m, "path": "copies"} if {
 	is_array(copies)
+	whole
 	kinds < input.params.minMedia
 	count(without("medium")) == 0
 	m := sprintf("2: copies lie on %d kinds of media (%s), want %d", [kinds, concat(", ", media | {"cluster"}), input.params.minMedia])
+}
+
+# Where there may be more copies, what is short may not be.
+whole if object.get(input.object, "copiesWhole", true) == true
+
+unsure contains sprintf("3, 2, 1: whether there are more copies than %d is not known%s", [total, whys]) if {
+	not whole
+	short
+}
+
+short if total < input.params.minCopies
+
+short if kinds < input.params.minMedia
+
+short if {
+	some rule in rules
+	count(with_true(rule.field)) + count(without(rule.field)) < rule.least
 }
 
 kinds := count(media | {"cluster"})
 
 failed contains {"message": m, "path": "copies"} if {
 	is_array(copies)
+	whole
 	some rule in rules
 	count(with_true(rule.field)) + count(without(rule.field)) < rule.least
 	m := sprintf("1: %d copies are %s, want %d", [count(with_true(rule.field)), rule.said, rule.least])
@@ -114,6 +134,7 @@ never if {
 	is_array(copies)
 	not proved
 	not input.object.drill
+	whole
 	is_array(input.object.unknown)
 	not veiled
 	count(without("verified")) == 0

@@ -26,10 +26,21 @@ active[i] := rule if {
 
 faults contains {"message": m, "path": sprintf("lifecycle[%d].expirationDays", [i])} if {
 	some i, rule in active
+	rule.expirationDays > 0
 	kept := retention.horizon("s3-days", rule.expirationDays)
 	minimum := input.params.minByProfile[profile]
 	not retention.covers(kept, minimum)
 	m := sprintf("the lifecycle deletes objects after %s, want at least %s for the profile %s", [retention.text(kept), retention.text(minimum), profile])
+}
+
+faults contains {"message": "the lifecycle deletes objects at once", "path": sprintf("lifecycle[%d].expirationDays", [i])} if {
+	some i, rule in active
+	rule.expirationDays <= 0
+}
+
+faults contains {"message": "the lifecycle deletes objects by something else than their age", "path": sprintf("lifecycle[%d].expirationUndated", [i])} if {
+	some i, rule in active
+	rule.expirationUndated
 }
 
 faults contains {"message": sprintf("the lifecycle deletes everything on %s", [rule.expirationDate]), "path": sprintf("lifecycle[%d].expirationDate", [i])} if {
@@ -40,6 +51,7 @@ faults contains {"message": sprintf("the lifecycle deletes everything on %s", [r
 faults contains {"message": m, "path": sprintf("lifecycle[%d].noncurrentDays", [i])} if {
 	versioned
 	some i, rule in active
+	rule.noncurrentDays > 0
 	kept := retention.horizon("s3-days", rule.noncurrentDays)
 	retention.exceeds(kept, input.params.noncurrentMax)
 	m := sprintf("deleted versions stay %s, want at most %s", [retention.text(kept), retention.text(input.params.noncurrentMax)])
@@ -60,11 +72,14 @@ unversioned if {
 	not input.object.versioning.status
 }
 
+# A rule that keeps the newest versions whatever their age ends none of those.
 ends if {
 	some rule in active
+	object.get(rule, "status", "") == "Enabled"
 	object.get(rule, "prefix", "") == ""
 	object.get(rule, "filtered", false) == false
-	rule.noncurrentDays > 0
+	object.get(rule, "newerVersions", 0) == 0
+	rule.noncurrentDays >= 0
 }
 
 faults contains {"message": "no rule for the whole bucket removes deleted versions, so they stay for ever", "path": "lifecycle"} if {
