@@ -6,5 +6,5 @@ import "embed"
 
 // FS holds the policy folders. A new domain is added here, a new policy by its folder alone.
 //
-//go:embed residency retention encryption immutability recoverability completeness access
+//go:embed access completeness encryption governance immutability recoverability residency retention
 var FS embed.FS
