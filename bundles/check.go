@@ -39,6 +39,7 @@ func (f *Folder) check() []error {
 	}
 	c := &checker{Folder: f, set: set}
 	c.files()
+	c.placeholders()
 	c.reads()
 	c.readme()
 	return c.errs
@@ -84,6 +85,29 @@ func (c *checker) files() {
 			c.bad(dir, 0, 0, "there is no %s/*.yaml: a policy shows what passes and what fails", dir)
 		}
 	}
+}
+
+// placeholders finds what a new policy's files say before anybody has written them.
+func (c *checker) placeholders() {
+	for _, name := range []string{"policy.yaml", "README.md"} {
+		raw, err := fs.ReadFile(c.fsys, path.Join(c.Dir, name))
+		if err != nil {
+			continue // that it is missing is said elsewhere
+		}
+		for i, line := range strings.Split(string(raw), "\n") {
+			for _, text := range skeletonSays[name] {
+				if strings.Contains(line, text) {
+					c.bad(name, i+1, 0, "it still says %q: write it", text)
+				}
+			}
+		}
+	}
+}
+
+// skeletonSays are the sentences of [Skeleton] that its user is to replace, by file.
+var skeletonSays = map[string][]string{
+	"policy.yaml": {"Say in one line what is true of what passes", "Say in one sentence what a person does about it."},
+	"README.md":   {"Say what goes wrong without it.", "Say how to meet it."},
 }
 
 // fixtureTime is the instant fixtures are judged at.
@@ -144,7 +168,7 @@ func (c *checker) fixture(name string, raw []byte, offset int, good, marked bool
 					case good:
 						c.bad(name, at.Line+offset, at.Column, "%s must pass, and fails: %s", sub, v.Message)
 					case i < 0 && marked:
-						c.bad(name, at.Line+offset, at.Column, "no want comment on this line speaks of the violation %q of %s", v.Message, v.Path)
+						c.bad(name, at.Line+offset, at.Column, "no want comment on this line speaks of the violation %q%s", v.Message, of(v.Path))
 					case i >= 0:
 						want[at.Line] = slices.Delete(slices.Clone(texts), i, i+1)
 					}
@@ -168,6 +192,14 @@ func (c *checker) fixture(name string, raw []byte, offset int, good, marked bool
 			c.mutate(name, sub, facts, offset)
 		}
 	}
+}
+
+// of names the path of a violation; a rule need not give one.
+func of(path string) string {
+	if path == "" {
+		return " of the object as a whole"
+	}
+	return " of " + path
 }
 
 func (c *checker) unread(name string, err error, offset int) {

@@ -32,17 +32,20 @@ func (c *Catalogue) Select(p *Profile, d Defaults) (*engine.Set, error) {
 		p = &Profile{}
 	}
 	errs := c.checkNames(p)
+	settings, twice := c.settings(p)
+	errs = append(errs, twice...)
 	var policies []engine.Policy
 	for _, f := range c.Folders {
-		setting := p.Policies[f.ID]
+		setting := settings[f.ID].PolicySetting
 		if setting.Disabled || !f.Serves(p.Frameworks...) {
 			continue
 		}
 		policy := f.Policy
 		policy.Mode = mode(d.Mode, p.Mode, setting.Mode)
 		policy.Unknown = mode(d.Unknown, p.Unknown, setting.Unknown)
+		p.tighten(&policy)
 		var bad []error
-		policy.Params, bad = f.params(p, setting)
+		policy.Params, bad = f.params(p, settings[f.ID])
 		errs = append(errs, bad...)
 		policies = append(policies, policy)
 	}
@@ -64,7 +67,37 @@ func (c *Catalogue) Select(p *Profile, d Defaults) (*engine.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return set.WithWaivers(p.waivers)
+	waivers := slices.Clone(p.waivers)
+	for i := range waivers {
+		if f, err := c.Folder(waivers[i].Policy); err == nil { // by number, too
+			waivers[i].Policy = f.ID
+		}
+	}
+	return set.WithWaivers(waivers)
+}
+
+// setting is what a profile says of one policy, and the name it says it by: the policy's id or its number.
+type setting struct {
+	PolicySetting
+	by string
+}
+
+// settings are what a profile says of policies, by id. Names that nobody has are checkNames' to find.
+func (c *Catalogue) settings(p *Profile) (map[string]setting, []error) {
+	all := map[string]setting{}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(p.Policies)) {
+		f, err := c.Folder(name)
+		if err != nil {
+			continue
+		}
+		if other, ok := all[f.ID]; ok {
+			errs = append(errs, p.problem(pathOf("policies", name), fmt.Sprintf("%s is %s, which is set already: keep one", name, other.by)))
+			continue
+		}
+		all[f.ID] = setting{p.Policies[name], name}
+	}
+	return all, errs
 }
 
 // mode takes the last of the texts that says something; the profile's reader has checked them.
@@ -85,10 +118,9 @@ func (f *Folder) Serves(frameworks ...string) bool {
 // checkNames finds what the profile names and nobody has.
 func (c *Catalogue) checkNames(p *Profile) []error {
 	var errs []error
-	var ids, params []string
+	var params []string
 	labels := map[string]bool{}
 	for _, f := range c.Folders {
-		ids = append(ids, f.ID)
 		for name := range f.Properties {
 			params = append(params, name)
 			if label, ok := strings.CutSuffix(name, "Label"); ok {
@@ -98,12 +130,12 @@ func (c *Catalogue) checkNames(p *Profile) []error {
 	}
 	for i, name := range p.Frameworks {
 		if _, ok := Frameworks()[name]; !ok {
-			errs = append(errs, p.problem(fmt.Sprintf("frameworks[%d]", i), fmt.Sprintf("there is no framework %q%s", name, didYouMean(name, slices.Collect(maps.Keys(Frameworks()))))))
+			errs = append(errs, p.problem(fmt.Sprintf("frameworks[%d]", i), fmt.Sprintf("there is no framework %q%s: want some of %s", name, didYouMean(name, FrameworkIDs()), strings.Join(FrameworkIDs(), ", "))))
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Policies)) {
-		if !slices.Contains(ids, id) {
-			errs = append(errs, p.problem(pathOf("policies", id), c.noPolicy(id).Error()))
+		if _, err := c.Folder(id); err != nil {
+			errs = append(errs, p.problem(pathOf("policies", id), err.Error()))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Parameters)) {
@@ -117,8 +149,8 @@ func (c *Catalogue) checkNames(p *Profile) []error {
 		}
 	}
 	for i, w := range p.Waivers {
-		if !slices.Contains(ids, w.Policy) {
-			errs = append(errs, p.problem(fmt.Sprintf("waivers[%d].policy", i), c.noPolicy(w.Policy).Error()))
+		if _, err := c.Folder(w.Policy); err != nil {
+			errs = append(errs, p.problem(fmt.Sprintf("waivers[%d].policy", i), err.Error()))
 		}
 	}
 	return errs
@@ -133,7 +165,7 @@ func pathOf(keys ...string) string {
 }
 
 // params are the policy's parameters: its defaults, then the profile's for all policies, its labels, and its own.
-func (f *Folder) params(p *Profile, setting PolicySetting) (map[string]any, []error) {
+func (f *Folder) params(p *Profile, setting setting) (map[string]any, []error) {
 	values, from := maps.Clone(f.Params), map[string]string{}
 	for name, v := range p.Parameters {
 		if _, ok := f.Properties[name]; ok {
@@ -147,7 +179,7 @@ func (f *Folder) params(p *Profile, setting PolicySetting) (map[string]any, []er
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(setting.Parameters)) {
-		at := pathOf("policies", f.ID, "parameters", name)
+		at := pathOf("policies", setting.by, "parameters", name)
 		if _, ok := f.Properties[name]; !ok {
 			errs = append(errs, p.problem(at, fmt.Sprintf("%s has no parameter %q%s", f.ID, name, didYouMean(name, slices.Collect(maps.Keys(f.Properties))))))
 			continue
@@ -164,7 +196,18 @@ func (f *Folder) params(p *Profile, setting PolicySetting) (map[string]any, []er
 			name = path[0].Key
 			at = from[name] + bad.at[len(path[:1].String())+1:]
 		}
+		path.Walk(values, func(_ engine.Path, v any, _ bool) {
+			if err := f.unknownSet(v); err != nil && err.Error() == bad.message {
+				bad.message += "; sets are " + f.sets()
+			}
+		})
 		errs = append(errs, p.problem(at, name+": "+bad.message))
 	}
 	return values, errs
+}
+
+// sets names the sets of countries there are.
+func (f *Folder) sets() string {
+	codes := func(name string) bool { return len(name) == 2 && name != "eu" && name != "us" }
+	return strings.Join(slices.DeleteFunc(f.regions.Sets(), codes), ", ") + ", and the codes of countries, such as de"
 }

@@ -31,6 +31,7 @@ params:
 controls:
   - {framework: gdpr, id: art-44, relation: supports}
 fix: Keep them.
+ref: RET-99
 `
 
 const policyCEL = `duration(object.spec.template.ttl) < duration(params.minimum) || params.classLabel == "" ?
@@ -99,6 +100,7 @@ func TestCheck(t *testing.T) {
 		{"bad that passes", "bad/short.yaml", "1h #", "99h #", "nothing in it fails"},
 		{"want without violation", "bad/short.yaml", "spec:", `spec: # want "never said"`, `bad/short.yaml:4: no violation on this line says "never said"`},
 		{"violation without want", "bad/short.yaml", ` # want "kept 1h"`, "", `bad/short.yaml:6:10: no want comment on this line speaks of the violation "kept 1h"`},
+		{"violation without a path", "policy.cel", `, "path": "spec.template.ttl"`, "", `bad/short.yaml:1:1: no want comment on this line speaks of the violation "kept 1h" of the object as a whole`},
 		{"want that says something else", "bad/short.yaml", "kept 1h", "kept 2h", `no violation on this line says "kept 2h"`},
 		{"missing heading", "README.md", "## Fix", "## Mend", "the headings are Why, Bad, Good, Mend, want Why, Bad, Good, Fix"},
 		{"example that does not fail", "README.md", "ttl: 1h", "ttl: 99h", "README.md:10: nothing in it fails"},
@@ -161,7 +163,8 @@ func TestProfileProblems(t *testing.T) {
 		{"unknown mode", "mode: block", `proviso.yaml:3:7: unknown mode "block": want deny, warn or record`},
 		{"unknown policy", "policies: {retention/kpet: {mode: warn}}", `there is no policy "retention/kpet" (did you mean retention/kept?)`},
 		{"unknown policy in a waiver", "waivers: [{id: a, policy: retention/kpet, subjects: {kind: Schedule}, owner: o, reason: r, approver: a, expires: 2030-01-01}]", `proviso.yaml:3:27: there is no policy "retention/kpet"`},
-		{"unknown framework", "frameworks: [gpdr]", `proviso.yaml:3:14: there is no framework "gpdr" (did you mean gdpr?)`},
+		{"unknown framework", "frameworks: [gpdr]", `proviso.yaml:3:14: there is no framework "gpdr" (did you mean gdpr?): want some of cftc, `},
+		{"one policy by id and by number", "policies: {retention/kept: {mode: warn}, ret-99: {mode: deny}}", `retention/kept is ret-99, which is set already: keep one`},
 		{"parameter of no policy", "parameters: {minimun: 2h}", `no policy has a parameter "minimun" (did you mean minimum?)`},
 		{"parameter of another policy", "policies: {retention/kept: {parameters: {minimun: 2h}}}", `retention/kept has no parameter "minimun"`},
 		{"parameter of a wrong type", "policies:\n  retention/kept:\n    parameters:\n      minimum: 2", `proviso.yaml:6:16: minimum: expected string, but got number`},
@@ -195,6 +198,8 @@ func TestProfileSettings(t *testing.T) {
 		{"mode of all", "parameters: {minimum: 48h}\nmode: warn", "2026-01-01T00:00:00Z", "fail warn"},
 		{"mode of one wins", "parameters: {minimum: 48h}\nmode: warn\npolicies: {retention/kept: {mode: record}}", "2026-01-01T00:00:00Z", "fail record"},
 		{"label", `labels: {class: ""}`, "2026-01-01T00:00:00Z", "fail deny"},
+		{"mode by number", "parameters: {minimum: 48h}\npolicies: {RET-99: {mode: warn}}", "2026-01-01T00:00:00Z", "fail warn"},
+		{"waived by number", "parameters: {minimum: 48h}" + strings.Replace(waiver, "retention/kept", "ret-99", 1), "2026-01-31T00:00:00Z", "fail record"},
 		{"framework", "frameworks: [gdpr]", "2026-01-01T00:00:00Z", "pass record"},
 		{"waived to the end of the day", "parameters: {minimum: 48h}" + waiver, "2026-01-31T23:59:59Z", "fail record"},
 		{"waived no longer", "parameters: {minimum: 48h}" + waiver, "2026-02-01T00:00:00Z", "fail deny"},
@@ -297,8 +302,17 @@ func TestSkeletonIsWholeButForItsRule(t *testing.T) {
 			t.Fatalf("%s: an unwritten policy is whole", language)
 		}
 		for line := range strings.Lines(err.Error()) {
-			if !strings.Contains(line, "bad/write-me.yaml") {
+			if !strings.Contains(line, "bad/write-me.yaml") && !strings.Contains(line, "it still says") {
 				t.Errorf("%s: %s", language, line)
+			}
+		}
+		// Each sentence that is to be replaced is asked for.
+		for name, data := range files {
+			for i, text := range strings.Split(string(data), "\n") {
+				said := strings.Contains(text, "Say ")
+				if asked := strings.Contains(err.Error(), fmt.Sprintf("%s:%d: it still says", name, i+1)); asked != said {
+					t.Errorf("%s: %s:%d: asked for is %t of %q", language, name, i+1, asked, text)
+				}
 			}
 		}
 	}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,11 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"proviso.dev/proviso/bundles"
 	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/engine/inspect/manifest"
 	"proviso.dev/proviso/engine/report"
-	"proviso.dev/proviso/policies"
 )
 
 // judging is what lint and scan share: flags, wiring, exit code.
@@ -36,14 +32,19 @@ type judging struct {
 	namespace    string
 	quiet        bool
 	sample       int
+	// formats are those of the verb; nil is all.
+	formats []string
 }
 
 func (j *judging) flags(c *cobra.Command) {
+	if j.formats == nil {
+		j.formats = report.Formats()
+	}
 	f := c.Flags()
 	f.StringVar(&j.profile, "profile", "", "profile to judge by, or none (default proviso.yaml if there is one)")
 	f.StringVarP(&j.namespace, "namespace", "n", "", "namespace of objects that name none, as kubectl apply puts them there")
 	f.StringArrayVar(&j.facts, "facts", nil, "file or folder of objects that answer facts; may be repeated")
-	f.StringArrayVarP(&j.outputs, "output", "o", nil, "FORMAT or FORMAT=FILE; may be repeated: "+strings.Join(report.Formats(), ", ")+" (default text)")
+	f.StringArrayVarP(&j.outputs, "output", "o", nil, "FORMAT or FORMAT=FILE; may be repeated: "+strings.Join(j.formats, ", ")+" (default text)")
 	f.BoolVar(&j.allowUnknown, "allow-unknown", false, "take unknowns whose sole cause is an unanswered fact out of the exit code; they are still shown")
 	f.StringVar(&j.now, "now", "", "judge at this RFC 3339 time instead of the clock's; the report is marked simulated")
 	f.StringVar(&j.failOn, "fail-on", "", "exit 3 on failures of this severity and above: critical, high, medium, low or never (default: whatever the profile denies)")
@@ -62,7 +63,11 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	if err := j.checkFailOn(); err != nil {
 		return err
 	}
-	set, profile, err := loadSet(j.profile)
+	chosen, err := findProfile(j.profile)
+	if err != nil {
+		return err
+	}
+	set, profile, err := chosen.load()
 	if err != nil {
 		return err
 	}
@@ -72,7 +77,7 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 			return err
 		}
 	}
-	outs, closeAll, err := j.open(s.out, slices.Concat(paths, j.facts, []string{j.profile, "proviso.yaml"}))
+	outs, closeAll, err := j.open(s.out, chosen.mark(), slices.Concat(paths, j.facts, []string{j.profile, "proviso.yaml"}))
 	if err != nil {
 		return err
 	}
@@ -81,6 +86,9 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 		if asked, err = openSources(ctx, paths, set, j.sample); err != nil {
 			return err
 		}
+	}
+	for _, note := range asked.notes {
+		fmt.Fprintf(s.err, "proviso: note: %s\n", note)
 	}
 	held, err := manifest.Hold(append(slices.Clone(asked.paths), j.facts...)...)
 	if err != nil {
@@ -112,10 +120,27 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	if ctx.Err() != nil {
 		return errors.New("interrupted: the report covers only what was judged before")
 	}
-	if code := j.exit(trailer); code != exitOK {
+	code := j.exit(trailer)
+	if plain := (&judging{}).exit(trailer); plain != code {
+		// The report says what was found; who reads it must not wonder at the code.
+		fmt.Fprintf(s.err, "proviso: note: exit code %d; without %s it is %d\n", code, strings.Join(j.lenience(), " and "), plain)
+	}
+	if code != exitOK {
 		return exitCode(code)
 	}
 	return nil
+}
+
+// lenience are the flags that change the exit code.
+func (j *judging) lenience() []string {
+	var flags []string
+	if j.failOn != "" {
+		flags = append(flags, "--fail-on "+j.failOn)
+	}
+	if j.allowUnknown {
+		flags = append(flags, "--allow-unknown")
+	}
+	return flags
 }
 
 // each inspects one thing after another.
@@ -181,55 +206,9 @@ func (j *judging) exit(t engine.Trailer) int {
 	return exitOK
 }
 
-// loadSet reads the profile, from the file named or from proviso.yaml where there is one, and the policies it wants.
-func loadSet(file string) (*engine.Set, *bundles.Profile, error) {
-	profile, sources, err := readProfile(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	set, err := bundles.Load(profile, bundles.Defaults{}, sources...)
-	return set, profile, err
-}
-
-func readProfile(file string) (*bundles.Profile, []bundles.Source, error) {
-	builtin := bundles.Source{FS: policies.FS, Lazy: true}
-	if file == "none" {
-		return nil, []bundles.Source{builtin}, nil
-	}
-	if file == "" {
-		if _, err := os.Stat("proviso.yaml"); errors.Is(err, fs.ErrNotExist) {
-			return nil, []bundles.Source{builtin}, nil
-		}
-		file = "proviso.yaml"
-	}
-	p, err := bundles.ReadProfile(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	var sources []bundles.Source
-	for i, b := range p.Bundles {
-		if b == "builtin" {
-			sources = append(sources, builtin)
-			continue
-		}
-		dir := b
-		if !filepath.IsAbs(b) {
-			dir = filepath.Join(filepath.Dir(file), b)
-		}
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return nil, nil, p.Problem(fmt.Sprintf("bundles[%d]", i), fmt.Sprintf("there is no folder %s: want builtin, or a folder relative to the profile", dir))
-		}
-		sources = append(sources, bundles.Source{Name: filepath.ToSlash(dir), FS: os.DirFS(dir)})
-	}
-	if len(sources) == 0 {
-		sources = []bundles.Source{builtin}
-	}
-	return p, sources, nil
-}
-
 // open makes the outputs. A file is written beside its name and takes it when it is whole, unless something other than a
 // file stands there, a pipe or a device, which is written to as it is.
-func (j *judging) open(stdout io.Writer, inputs []string) (outs []func(engine.Report) error, closeAll func() error, err error) {
+func (j *judging) open(stdout io.Writer, profile report.Profile, inputs []string) (outs []func(engine.Report) error, closeAll func() error, err error) {
 	outputs := j.outputs
 	if len(outputs) == 0 {
 		outputs = []string{"text"}
@@ -246,7 +225,10 @@ func (j *judging) open(stdout io.Writer, inputs []string) (outs []func(engine.Re
 		name, file, toFile := strings.Cut(o, "=")
 		format, ok := report.Lookup(name)
 		if !ok {
-			return fail("-o %s: there is no format %q: want %s", o, name, strings.Join(report.Formats(), ", "))
+			return fail("-o %s: there is no format %q: want %s", o, name, strings.Join(j.formats, ", "))
+		}
+		if !slices.Contains(j.formats, name) {
+			return fail("-o %s: it shows restore plans, which only a scan of backups has (proviso scan velero:DIR -o %s): want %s", o, o, strings.Join(j.formats, ", "))
 		}
 		place := file
 		if full, err := filepath.Abs(file); err == nil && toFile {
@@ -256,7 +238,7 @@ func (j *judging) open(stdout io.Writer, inputs []string) (outs []func(engine.Re
 			return fail("-o %s: two formats want the same place: give each its own, as in -o sarif=out.sarif", o)
 		}
 		taken[place] = true
-		options := report.Options{All: j.all, Version: versionText()}
+		options := report.Options{All: j.all, Version: versionText(), Profile: profile}
 		w := stdout
 		if toFile {
 			f, err := createOutput(file, inputs)

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/report"
 )
 
 func lintCommand(s streams) *cobra.Command {
-	j := &judging{}
+	j := &judging{formats: slices.DeleteFunc(report.Formats(), func(name string) bool { return name == "graph" || name == "dot" })}
 	c := &cobra.Command{
 		Use:   "lint PATH... | -",
 		Short: "Judge manifests about to be deployed",

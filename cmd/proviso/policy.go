@@ -137,13 +137,22 @@ func policyNew(s streams) *cobra.Command {
 				}
 				fmt.Fprintln(s.out, file)
 			}
-			fmt.Fprintf(s.err, "next: write the rule, then\n  proviso policy test %s\n", target)
+			fmt.Fprintf(s.err, "next: write the rule, then\n  proviso policy test %s\nto judge by it, name its folder in proviso.yaml (proviso help profile):\n  bundles: [builtin, %s]\n", target, bundle(dir))
 			return nil
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "policies", "folder of the policies")
 	c.Flags().StringVar(&language, "language", "cel", "cel or rego")
 	return c
+}
+
+// bundle is a folder of policies as proviso.yaml names it.
+func bundle(dir string) string {
+	dir = filepath.ToSlash(filepath.Clean(dir))
+	if filepath.IsAbs(dir) || strings.HasPrefix(dir, "../") {
+		return dir
+	}
+	return "./" + dir
 }
 
 func policyTest(s streams) *cobra.Command {

@@ -40,6 +40,8 @@ type sources struct {
 	facts      answers
 	live       map[string]bool
 	sample     int
+	// notes are what the user may have meant, for standard error.
+	notes []string
 }
 
 // open makes sources of what the command line names. Manifests come first.
@@ -49,6 +51,9 @@ func openSources(ctx context.Context, args []string, set *engine.Set, sample int
 		kind, rest, _ := strings.Cut(arg, ":")
 		if _, err := os.Stat(arg); err == nil || !scheme.MatchString(arg) {
 			c.paths = append(c.paths, arg)
+			if backups(arg) {
+				c.notes = append(c.notes, fmt.Sprintf("%s holds Velero's backups, and only the manifests in it are judged: scan velero:%s judges the backups", arg, arg))
+			}
 			continue
 		}
 		if err := c.open(ctx, arg, kind, rest); err != nil {
@@ -56,7 +61,7 @@ func openSources(ctx context.Context, args []string, set *engine.Set, sample int
 		}
 	}
 	if len(c.clouds) > 0 {
-		c.inspectors = append(c.inspectors, &cloud.Files{Paths: c.clouds})
+		c.inspectors = append(c.inspectors, exports{&cloud.Files{Paths: c.clouds}, "cloud:", false})
 	}
 	return c, nil
 }
@@ -64,6 +69,11 @@ func openSources(ctx context.Context, args []string, set *engine.Set, sample int
 func (c *sources) open(ctx context.Context, arg, kind, rest string) error {
 	if rest == "" && kind != "cluster" {
 		return fmt.Errorf("it names nothing: want %s: and a place, see proviso help sources", kind)
+	}
+	if kind == "velero" || kind == "bucket" || kind == "cloud" {
+		if err := exportInstead(kind, rest); err != nil {
+			return err
+		}
 	}
 	switch kind {
 	case "velero":
@@ -75,6 +85,9 @@ func (c *sources) open(ctx context.Context, arg, kind, rest string) error {
 	case "etcd":
 		c.inspectors = append(c.inspectors, &etcd.File{Path: rest})
 	case "cluster":
+		if err := cluster.Named(rest); err != nil {
+			return err
+		}
 		s, err := cluster.Connect(rest)
 		if err != nil {
 			return err
@@ -89,17 +102,21 @@ func (c *sources) open(ctx context.Context, arg, kind, rest string) error {
 }
 
 // velero judges backups and, where they lie in a bucket, the bucket.
-func (c *sources) velero(ctx context.Context, place string) error {
-	s, err := store.Open(ctx, place)
+func (c *sources) velero(ctx context.Context, text string) error {
+	s, err := store.Open(ctx, text)
 	if err != nil {
 		return err
 	}
-	in := &velero.Source{Store: s, Kinds: c.set.FactKinds(), Plan: func() velero.Planner { return dependency.New() }}
+	live := strings.HasPrefix(text, "s3://")
+	if !live && contentsAlone(ctx, s) {
+		return errors.New("it is the contents of a backup without its description: give the folder it lay in, with velero-backup.json beside it, or an archive of that folder")
+	}
+	in := placed{&velero.Source{Store: s, Kinds: c.set.FactKinds(), Plan: func() velero.Planner { return dependency.New() }}, place(text)}
 	c.inspectors, c.facts.own[s.String()] = append(c.inspectors, in), in
-	if !strings.HasPrefix(place, "s3://") {
+	if !live {
 		return nil
 	}
-	source, err := store.ParseSource(place)
+	source, err := store.ParseSource(text)
 	if err != nil {
 		return err
 	}
@@ -108,13 +125,17 @@ func (c *sources) velero(ctx context.Context, place string) error {
 
 func (c *sources) bucket(ctx context.Context, place string) error {
 	if !strings.HasPrefix(place, "s3://") {
-		if _, err := os.Stat(place); err != nil {
+		info, err := os.Stat(place)
+		if err != nil {
 			return err
 		}
-		return c.first(ctx, &bucket.Exported{Files: []string{place}})
+		return c.first(ctx, exports{&bucket.Exported{Files: []string{place}}, "bucket:", !info.IsDir()})
 	}
 	source, err := store.ParseSource(place)
 	if err != nil {
+		return err
+	}
+	if _, err := source.Client(ctx); err != nil { // as for velero: without credentials nothing was even asked
 		return err
 	}
 	return c.look(ctx, source, true)
@@ -246,5 +267,16 @@ func (a answers) Fact(ctx context.Context, q engine.FactQuery, about *engine.Sub
 	if value, state, _ := a.snapshots.Fact(ctx, q, about); state != engine.FactUnknown {
 		return value, state, nil
 	}
-	return nil, engine.FactUnknown, err
+	return nil, engine.FactUnknown, answerable(q, err)
+}
+
+// answerable adds to a source's doubt about all objects of a kind who could tell them.
+func answerable(q engine.FactQuery, err error) error {
+	if q.Name != "" || err == nil || strings.Contains(err.Error(), "--facts") {
+		return err
+	}
+	if q.Group == "" && q.Kind == "Namespace" {
+		return fmt.Errorf("%w: give a complete list with --facts namespaces.json (kubectl get --raw /api/v1/namespaces > namespaces.json)", err)
+	}
+	return fmt.Errorf("%w: give a complete list of the cluster's with --facts FILE (kubectl get --raw prints one)", err)
 }

@@ -32,7 +32,7 @@ func Example() {
 	// -  HIGH  immutability/location-lock
 	//   Locations are locked
 	//   BackupStorageLocation velero/eu-prod
-	//   - spec: no object lock is configured
+	//   - no object lock is configured (at spec)
 	//   fix: Turn on object lock.
 	//   more: proviso policy explain immutability/location-lock
 	//

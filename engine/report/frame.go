@@ -53,10 +53,10 @@ func (t *page) points(s *engine.Subject, list []point) {
 		if at := p.at; at.File != s.Origin.File && at.File != "" {
 			place = strings.TrimSpace(where(at, "") + " " + place)
 		}
-		if place != "" {
-			place += ": "
+		if place != "" { // behind the message, which may begin with a number
+			place = " (at " + place + ")"
 		}
-		t.line("  - %s%s", place, p.message)
+		t.line("  - %s%s", p.message, place)
 	}
 }
 

@@ -27,6 +27,8 @@ func GitHub(w io.Writer, r engine.Report, _ Options) error {
 					annotateDecision(out, result.Subject, d)
 				}
 			}
+		case export(u):
+			annotate(out, "warning", u.Position, "not understood", unreadText(u))
 		case u.Kind == engine.NotManifest:
 			notManifests++
 		default:

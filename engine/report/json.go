@@ -36,6 +36,7 @@ func JSON(w io.Writer, r engine.Report, o Options) error {
 	}
 	d.field("scope", list(r.Scope))
 	d.field("policySet", jsonPolicySet{r.SetDigest, r.Policies})
+	d.field("profile", o.Profile)
 	d.open("decisions")
 	var missed unreads
 	var found plans

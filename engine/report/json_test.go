@@ -129,7 +129,7 @@ func TestJSONKeepsTheOrderOfKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"apiVersion", "kind", "at", "scope", "policySet", "decisions", "unread", "unreadOmitted", "waivers", "plans", "plansOmitted", "coverage", "complete", "summary"}
+	want := []string{"apiVersion", "kind", "at", "scope", "policySet", "profile", "decisions", "unread", "unreadOmitted", "waivers", "plans", "plansOmitted", "coverage", "complete", "summary"}
 	if !slices.Equal(keys, want) {
 		t.Errorf("keys are %v, want %v", keys, want)
 	}

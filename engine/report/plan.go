@@ -16,6 +16,7 @@ type plan struct {
 	Definitions []definition `json:"definitions"`
 	Cycles      [][]string   `json:"cycles"`
 	Order       []step       `json:"order"`
+	ordered     int64        // how many objects are in steps, where Order is cut short, too
 }
 
 type lacking struct {
@@ -69,7 +70,7 @@ func isPlan(s *engine.Subject) bool {
 
 func planOf(s *engine.Subject) plan {
 	o := s.Object
-	p := plan{Subject: jsonSubjectOf(s), Complete: is(o, "complete"), Nodes: count(o, "nodes"), Edges: count(o, "edges"),
+	p := plan{ordered: count(o, "orderCount"), Subject: jsonSubjectOf(s), Complete: is(o, "complete"), Nodes: count(o, "nodes"), Edges: count(o, "edges"),
 		Missing: []lacking{}, Definitions: []definition{}, Cycles: [][]string{}, Order: []step{}}
 	for _, m := range objects(o["missing"]) {
 		p.Missing = append(p.Missing, lacking{text(m, "group"), text(m, "kind"), text(m, "namespace"), text(m, "name"), text(m, "relation"),

@@ -64,11 +64,18 @@ func (t *page) plan(p *plan, o Options) {
 		t.line("  %s%s", painted{yellow, "they wait for each other: "}, t.items(c, o))
 	}
 	t.more(len(p.Cycles)-shown, "cycles")
+	inSteps := int64(0)
+	for _, s := range p.Order {
+		inSteps += int64(len(s.Items))
+	}
 	shown = most(len(p.Order), maxTextSteps)
 	for _, s := range p.Order[:shown] {
 		t.line("  step %d: %s", s.Step, t.items(s.Items, o))
 	}
 	t.more(len(p.Order)-shown, "steps")
+	if rest := p.Nodes - max(p.ordered, inSteps); rest > 0 && inSteps > 0 {
+		t.line("  last: the other %s, in any order, since nothing waits for them", plural(int(rest), "object", "objects"))
+	}
 }
 
 func (t *page) more(n int, what string) {

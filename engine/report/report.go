@@ -29,6 +29,14 @@ type Options struct {
 	Width int
 	// Version is Proviso's own, for the formats that name their tool; empty is not told.
 	Version string
+	// Profile is what was judged by, for text and JSON.
+	Profile Profile
+}
+
+// Profile names the file that said what was wanted, and its very text; the zero value is none.
+type Profile struct {
+	File   string        `json:"file"`
+	Digest engine.Digest `json:"digest"`
 }
 
 var formats = map[string]Format{

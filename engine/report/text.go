@@ -50,6 +50,9 @@ func Text(w io.Writer, r engine.Report, o Options) error {
 	t.plans(&found, o)
 	t.unread(&missed, o)
 	t.trailer(trailer, files.n, o)
+	if p := o.Profile; p.File != "" {
+		t.line("judged by the profile %s (%s)", p.File, string(p.Digest))
+	}
 	if r.Simulated {
 		t.line("judged as if it were %s", r.At.UTC().Format(time.RFC3339))
 	}
@@ -169,8 +172,13 @@ func (t *page) unread(missed *unreads, o Options) {
 		t.begin(block)
 	}
 	words := [...]string{engine.Broken: "cannot read: ", engine.Hole: "not seen: ", engine.NotManifest: "no Kubernetes object: "}
+	manifests := missed.seen[engine.NotManifest]
 	for _, u := range missed.kept {
-		if u.Kind != engine.NotManifest || o.All {
+		switch {
+		case export(u):
+			t.line("%s%s", painted{yellow, "not understood: "}, unreadText(u))
+			manifests--
+		case u.Kind != engine.NotManifest || o.All:
 			t.line("%s%s", painted{yellow, words[u.Kind]}, unreadText(u))
 		}
 	}
@@ -179,7 +187,7 @@ func (t *page) unread(missed *unreads, o Options) {
 			t.line("%s%d more", painted{yellow, word}, n)
 		}
 	}
-	if n := missed.seen[engine.NotManifest]; n > 0 && !o.All {
+	if n := manifests; n > 0 && !o.All {
 		t.line("%s", plural(n, "document is no Kubernetes object", "documents are no Kubernetes objects")+" (--all names them)")
 	}
 }

@@ -87,7 +87,7 @@ func TestFrames(t *testing.T) {
       |           ^ wrong
 `},
 		{"a line the source does not have", "Thing", "a: 1", 1, 7, 1, report.Options{}, `
-  - x: wrong
+  - wrong (at x)
 `},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestViolationsOfOneLineShareItsFrame(t *testing.T) {
     6 | 6
   > 7 | 7
       | ^ far away
-  - g.yaml:3 other: elsewhere
+  - elsewhere (at g.yaml:3 other)
   more: proviso policy explain p
 `
 	if !strings.HasPrefix(got, want) {
@@ -150,6 +150,10 @@ func TestSummaries(t *testing.T) {
 	failing.Rule = always(engine.Violation{Message: "m"})
 	one := inFile(object("v1", "Thing", "", "n", nil), "f.yaml", "", 1, nil)
 	other := inFile(object("v1", "Other", "", "n", nil), "g.yaml", "", 1, nil)
+	var named steps
+	for _, file := range []string{"m!x/a.yaml", "m!x/b.yaml", "m!x/b.tar.gz!a.json", "m!x/b.tar.gz!b!.json"} {
+		named = append(named, inFile(object("v1", "Thing", "", "n", nil), file, "", 1, nil))
+	}
 	stopped := run(t, []engine.Policy{thing}, nil, steps{one, other})
 	whole := stopped.Results
 	stopped.Results = func(yield func(engine.Result) bool) {
@@ -162,6 +166,8 @@ func TestSummaries(t *testing.T) {
 	}{
 		{"all is well", run(t, []engine.Policy{thing}, nil, steps{one}),
 			"1 policy x 1 subject in 1 file: 1 judged, 1 pass, 0 fail, 0 unknown\n"},
+		{"an archive, and a ! in names", run(t, []engine.Policy{thing}, nil, named),
+			"1 policy x 4 subjects in 3 files: 4 judged, 4 pass, 0 fail, 0 unknown\n"},
 		{"one fails", run(t, []engine.Policy{failing}, nil, steps{one, one}),
 			"\n1 policy x 2 subjects in 1 file: 2 judged, 0 pass, 2 fail (2 critical), 0 unknown\n"},
 		{"no subject", run(t, []engine.Policy{thing}, nil, steps{}),

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"proviso.dev/proviso/engine"
 )
@@ -33,6 +34,12 @@ func (u *unreads) add(x *engine.Unread) {
 
 // omitted is how many of a kind were not kept.
 func (u *unreads) omitted(k engine.UnreadKind) int { return u.seen[k] - u.count[k] }
+
+// export reports whether something that is no manifest was named as what a provider's command prints: then that it is not
+// understood is news.
+func export(u *engine.Unread) bool {
+	return u.Kind == engine.NotManifest && (strings.HasPrefix(u.Source, "bucket:") || strings.HasPrefix(u.Source, "cloud:"))
+}
 
 // unreadText says what was not read, and where: in the source, where no file is known.
 func unreadText(u *engine.Unread) string {
