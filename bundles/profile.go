@@ -42,11 +42,14 @@ type Profile struct {
 	Regions  []Region            `json:"regions"`
 	Sets     map[string][]string `json:"sets"`
 	Waivers  []WaiverEntry       `json:"waivers"`
+	// FailurePolicy moves a kind, written as Kind.group, to the webhook that fails closed (Fail) or open (Ignore).
+	FailurePolicy map[string]string `json:"failurePolicy"`
 
 	file    string
 	doc     *decode.Document
 	table   *region.Table
 	waivers []engine.Waiver
+	tighter []Tightening
 }
 
 // PolicySetting is what a profile says of one policy.
@@ -126,6 +129,11 @@ func ParseProfile(file string, raw []byte) (*Profile, error) {
 	for id, s := range p.Policies {
 		checkMode(pathOf("policies", id, "mode"), s.Mode)
 		checkMode(pathOf("policies", id, "unknown"), s.Unknown)
+	}
+	for kind, policy := range p.FailurePolicy {
+		if policy != "Fail" && policy != "Ignore" {
+			bad(pathOf("failurePolicy", kind), "unknown failure policy %q: want Fail or Ignore", policy)
+		}
 	}
 	custom := make([]region.Custom, len(p.Regions))
 	for i, r := range p.Regions {

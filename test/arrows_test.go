@@ -56,6 +56,8 @@ var rooms = map[string]room{
 	"policies":      {never: []string{"net", "os/exec"}},
 	"bundles": {may: []string{"engine", "engine/decode", "engine/rego", "engine/cel", "engine/host", "engine/region", "engine/inspect/manifest"},
 		never: cluster},
+	// Which policies, and in which language, is handed in.
+	"webhook":     {may: []string{"engine", "engine/decode"}, never: languages},
 	"cmd/proviso": {may: everything},
 	// Suites on real servers, which `make test` builds.
 	"test/real": {may: everything},

@@ -20,16 +20,19 @@ type cluster struct {
 	etcd       string
 }
 
-var startCluster = sync.OnceValues(func() (*cluster, error) {
+var startCluster = sync.OnceValues(func() (*cluster, error) { return newCluster("") })
+
+// newCluster starts an API server and its etcd; what it is called tells its logs from those of another.
+func newCluster(name string) (*cluster, error) {
 	dir := os.Getenv("PROVISO_TOOLS")
 	env := &envtest.Environment{BinaryAssetsDirectory: dir, ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute}
 	env.ControlPlane.GetAPIServer().Path = filepath.Join(dir, "kube-apiserver")
 	env.ControlPlane.Etcd = &envtest.Etcd{Path: filepath.Join(dir, "etcd")}
-	for name, out := range map[string]func(*os.File){
+	for server, out := range map[string]func(*os.File){
 		"kube-apiserver": func(f *os.File) { env.ControlPlane.GetAPIServer().Out, env.ControlPlane.GetAPIServer().Err = f, f },
 		"etcd":           func(f *os.File) { env.ControlPlane.Etcd.Out, env.ControlPlane.Etcd.Err = f, f },
 	} {
-		f, err := os.Create(filepath.Join(scratch, name+".log"))
+		f, err := os.Create(filepath.Join(scratch, server+name+".log"))
 		if err != nil {
 			return nil, err
 		}
@@ -43,9 +46,9 @@ var startCluster = sync.OnceValues(func() (*cluster, error) {
 			fmt.Fprintln(os.Stderr, "stop kube-apiserver and etcd:", err)
 		}
 	})
-	c := &cluster{kubeconfig: filepath.Join(scratch, "kubeconfig"), kubectlBin: filepath.Join(dir, "kubectl"), etcd: env.ControlPlane.Etcd.URL.String()}
+	c := &cluster{kubeconfig: filepath.Join(scratch, "kubeconfig"+name), kubectlBin: filepath.Join(dir, "kubectl"), etcd: env.ControlPlane.Etcd.URL.String()}
 	return c, os.WriteFile(c.kubeconfig, env.KubeConfig, 0o600)
-})
+}
 
 // liveCluster is the one cluster of all suites; each has namespaces of its own there.
 func liveCluster(t testing.TB) *cluster {

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"proviso.dev/proviso/bundles"
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/webhook"
+)
+
+func bundleCommand(s streams) *cobra.Command {
+	c := &cobra.Command{Use: "bundle", Short: "Take the policies elsewhere", RunE: noVerb}
+	c.AddCommand(bundleExportVAP(s))
+	return c
+}
+
+func bundleExportVAP(s streams) *cobra.Command {
+	var profile, output string
+	c := &cobra.Command{
+		Use:   "export-vap",
+		Short: "Write policies as ValidatingAdmissionPolicies, which the API server holds by itself",
+		Long: `Write the policies that need nothing but the request as ValidatingAdmissionPolicies with their bindings: a floor that the
+API server holds where proviso serve is not there. Policies in Rego, and those that ask for facts, the time or a function of
+Proviso's cannot be written so; they are listed on standard error, each with the reason.
+
+As under proviso serve, failures are warned about until the profile's mode says deny. Exit code 2 where no policy can be
+written.`,
+		Example: "  proviso bundle export-vap --profile proviso.yaml | kubectl apply -f -",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			p, cat, err := readCatalogue(profile)
+			if err != nil {
+				return err
+			}
+			set, err := cat.Select(p, bundles.Defaults{Mode: engine.ModeWarn, Unknown: engine.ModeWarn})
+			if err != nil {
+				return err
+			}
+			floor := cat.Floor(set, served)
+			if len(floor.Policies) == 0 {
+				tellFloor(s, floor, set)
+				return exitCode(exitIncomplete)
+			}
+			if err := writeFloor(s, floor, output, profile); err != nil {
+				return err
+			}
+			tellFloor(s, floor, set)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&profile, "profile", "", "profile whose policies, parameters and modes to export, or none (default proviso.yaml if there is one)")
+	c.Flags().StringVarP(&output, "output", "o", "", "file to write to (default standard output)")
+	return c
+}
+
+func writeFloor(s streams, floor *bundles.Floor, output, profile string) error {
+	raw, err := floor.YAML()
+	if err != nil {
+		return err
+	}
+	if output == "" {
+		_, err = s.out.Write(raw)
+		return err
+	}
+	f, err := createOutput(output, []string{profile, "proviso.yaml"})
+	if err != nil {
+		return fmt.Errorf("-o %s: %w", output, err)
+	}
+	if _, err := f.Write(raw); err != nil {
+		f.discard()
+		return fmt.Errorf("-o %s: %w", output, err)
+	}
+	return f.keep()
+}
+
+// tellFloor says what the API server will not hold, or will hold otherwise.
+func tellFloor(s streams, floor *bundles.Floor, set *engine.Set) {
+	fmt.Fprintf(s.err, "%d of %d policies can be held by the API server\n", len(floor.Policies), len(set.Policies()))
+	for _, p := range floor.Policies {
+		if p.Note != "" {
+			fmt.Fprintf(s.err, "otherwise %s: %s\n", p.ID, p.Note)
+		}
+	}
+	for _, l := range floor.Left {
+		fmt.Fprintf(s.err, "not exported %s: %s\n", l.ID, l.Reason)
+	}
+	if n := len(set.Waivers()); n > 0 {
+		fmt.Fprintf(s.err, "the API server knows no waivers: it denies what the profile's %d waive\n", n)
+	}
+}
+
+// served is where API servers serve the kinds that Proviso knows, with the subresources that change them.
+func served(group, kind string) (resources, versions []string, ok bool) {
+	all := webhook.Builtin()
+	i := slices.IndexFunc(all, func(r webhook.Resource) bool { return r.Group == group && r.Kind == kind })
+	if i < 0 {
+		return nil, nil, false
+	}
+	resources = []string{all[i].Plural}
+	for _, sub := range all[i].Subresources {
+		resources = append(resources, all[i].Plural+"/"+sub)
+	}
+	return resources, all[i].Versions, true
+}

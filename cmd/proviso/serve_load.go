@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"proviso.dev/proviso/bundles"
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/inspect/cluster"
+	"proviso.dev/proviso/webhook"
+)
+
+// loader keeps the policies in force: those of the profile's file, with the waivers and profiles that are objects of the
+// cluster. A reload is all or nothing; the last good policies stay.
+type loader struct {
+	file, namespace string
+	metrics         *webhook.Metrics
+	log             *slog.Logger
+	known           []webhook.Resource
+	facts           *webhook.Facts
+	watched         map[string]bool // operations on kinds that the webhook configuration names
+
+	mu        sync.Mutex
+	catalogue *bundles.Catalogue
+	profile   *bundles.Profile
+	objects   objects
+	seen      [sha256.Size]byte
+	now       atomic.Pointer[webhook.Sets]
+}
+
+// objects are what the cluster adds to the profile.
+type objects struct {
+	waivers []engine.Waiver
+	tighter []bundles.Tightening
+}
+
+var closedDefaults, openDefaults = bundles.Defaults{Mode: engine.ModeWarn, Unknown: engine.ModeDeny}, bundles.Defaults{Mode: engine.ModeWarn, Unknown: engine.ModeWarn}
+
+func (l *loader) sets() *webhook.Sets { return l.now.Load() }
+
+// read reads profile and policies and puts them into force.
+func (l *loader) read() error {
+	profile, sources, err := readProfile(l.file)
+	if err != nil {
+		return err
+	}
+	seen := l.fingerprint(sources)
+	for i := range sources {
+		sources[i].Lazy = false // what is wrong is to be told before a request depends on it
+	}
+	catalogue, err := bundles.Read(profile.Table(), sources...)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sets, err := selected(catalogue, profile, l.objects)
+	if err != nil {
+		return err
+	}
+	if l.watched != nil {
+		if err := l.covered(sets.Closed); err != nil {
+			return err
+		}
+	}
+	l.catalogue, l.profile, l.seen = catalogue, profile, seen
+	l.force(sets)
+	return nil
+}
+
+func (l *loader) force(sets *webhook.Sets) {
+	l.now.Store(sets)
+	l.metrics.Loaded(sets.Closed.Digest())
+	l.log.Info("policies in force", "digest", string(sets.Closed.Digest()), "policies", len(sets.Closed.Policies()), "waivers", len(sets.Closed.Waivers()))
+}
+
+func selected(c *bundles.Catalogue, p *bundles.Profile, o objects) (*webhook.Sets, error) {
+	with := func(d bundles.Defaults) (*engine.Set, error) {
+		set, err := c.Select(p.Tightened(o.tighter), d)
+		if err != nil {
+			return nil, err
+		}
+		all := slices.Clone(o.waivers)
+		for _, w := range set.Waivers() {
+			// The file's waiver wins over an object that took its id.
+			all = slices.DeleteFunc(all, func(other engine.Waiver) bool { return other.ID == w.ID })
+			all = append(all, *w)
+		}
+		return set.WithWaivers(all)
+	}
+	closed, err := with(closedDefaults)
+	if err != nil {
+		return nil, err
+	}
+	open, err := with(openDefaults)
+	return &webhook.Sets{Closed: closed, Open: open}, err
+}
+
+// plan notes what the webhook configuration that belongs to these policies watches.
+func (l *loader) plan() error {
+	rows := l.sets().Closed.Rows()
+	if _, _, _, err := webhook.Rules(rows, l.known, moved(l.profile)); err != nil {
+		return fmt.Errorf("plan what is watched: %w", err)
+	}
+	l.watched = map[string]bool{}
+	for _, key := range operations(rows) {
+		l.watched[key] = true
+	}
+	return nil
+}
+
+func operations(rows []engine.MatchRow) []string {
+	var all []string
+	for _, row := range rows {
+		for _, operation := range row.Operations {
+			all = append(all, operation+" of "+row.Kinds[0]+"."+row.Group)
+		}
+	}
+	return all
+}
+
+// covered refuses policies that need what is not watched, or no right was given for.
+func (l *loader) covered(set *engine.Set) error {
+	for _, key := range operations(set.Rows()) {
+		if !l.watched[key] {
+			return fmt.Errorf("%s is not watched: install what serve --print-config prints now, and restart", strings.TrimSuffix(key, "."))
+		}
+	}
+	return l.facts.Covers(asked(set))
+}
+
+// asked are the kinds to be watched: those that policies ask about, and our own. Secrets are never among them, and no
+// cluster holds what only Proviso makes.
+func asked(set *engine.Set) [][2]string {
+	kinds := maps.Clone(set.FactKinds())
+	kinds[[2]string{webhook.Group, "Waiver"}], kinds[[2]string{webhook.Group, "Profile"}] = true, true
+	maps.DeleteFunc(kinds, func(gk [2]string, _ bool) bool {
+		return gk == [2]string{"", "Secret"} || gk[0] == cluster.ArtifactGroup
+	})
+	return slices.SortedFunc(maps.Keys(kinds), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+}
+
+// keep reloads when files change, and when waivers or profiles of the cluster do.
+func (l *loader) keep(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		waivers, profiles := l.facts.Changed(webhook.Group, "Waiver"), l.facts.Changed(webhook.Group, "Profile")
+		l.overlay()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-waivers:
+		case <-profiles:
+		case <-tick.C:
+			_, sources, err := readProfile(l.file)
+			if err == nil && l.fingerprint(sources) == l.seen {
+				continue
+			}
+			if err == nil {
+				err = l.read()
+			}
+			if err != nil {
+				l.metrics.Refused()
+				l.log.Error("reload refused; the last good policies stay in force", "error", err.Error())
+			}
+		}
+	}
+}
+
+// overlay puts the cluster's waivers and profiles into force. One that cannot be read counts for nothing, and is told.
+func (l *loader) overlay() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var o objects
+	for _, object := range l.facts.Objects(webhook.Group, "Waiver", l.namespace) {
+		w, err := l.catalogue.WaiverOf(object)
+		if err != nil {
+			l.log.Error("a Waiver object counts for nothing", "error", err.Error())
+			continue
+		}
+		o.waivers = append(o.waivers, w)
+	}
+	for _, object := range l.facts.Objects(webhook.Group, "Profile", "") {
+		t, err := l.catalogue.TighteningOf(object, l.profile, closedDefaults)
+		if err != nil {
+			l.log.Error("a Profile object counts for nothing", "error", err.Error())
+			continue
+		}
+		o.tighter = append(o.tighter, t)
+	}
+	if fmt.Sprint(o) == fmt.Sprint(l.objects) {
+		return
+	}
+	sets, err := selected(l.catalogue, l.profile, o)
+	if err != nil {
+		l.metrics.Refused()
+		l.log.Error("waivers and profiles refused; the last good policies stay in force", "error", err.Error())
+		return
+	}
+	l.objects = o
+	l.force(sets)
+}
+
+// own are the checks of our own kinds.
+func (l *loader) own() map[string]func(engine.Subject) []string {
+	problems := func(err error) []string {
+		if err == nil {
+			return nil
+		}
+		return strings.Split(err.Error(), "\n")
+	}
+	return map[string]func(engine.Subject) []string{
+		"Waiver": func(sub engine.Subject) []string {
+			if sub.Namespace != l.namespace {
+				return []string{fmt.Sprintf("waivers count in namespace %s only: create it there", l.namespace)}
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			_, err := l.catalogue.WaiverOf(sub.Object)
+			return problems(err)
+		},
+		"Profile": func(sub engine.Subject) []string {
+			if sub.Name == webhook.CanaryName {
+				return []string{"this name is the canary's, which must be denied"}
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			_, err := l.catalogue.TighteningOf(sub.Object, l.profile, closedDefaults)
+			return problems(err)
+		},
+	}
+}
+
+// fingerprint digests the profile and every file of its own policy folders.
+func (l *loader) fingerprint(sources []bundles.Source) [sha256.Size]byte {
+	h := sha256.New()
+	file := l.file
+	if file == "" {
+		file = "proviso.yaml"
+	}
+	raw, err := os.ReadFile(file)
+	fmt.Fprintln(h, raw, errors.Is(err, fs.ErrNotExist))
+	for _, src := range sources {
+		if src.Name == "" {
+			continue // the built-in ones are part of the program
+		}
+		err := fs.WalkDir(src.FS, ".", func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			raw, err := fs.ReadFile(src.FS, name)
+			fmt.Fprintln(h, name, sha256.Sum256(raw), err)
+			return nil
+		})
+		fmt.Fprintln(h, src.Name, err)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"k8s.io/client-go/discovery"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+
+	"proviso.dev/proviso/bundles"
+	"proviso.dev/proviso/engine/inspect/cluster"
+	"proviso.dev/proviso/webhook"
+)
+
+// print writes everything that is to be installed, for what the cluster serves where one is asked.
+func (v *serving) print(ctx context.Context, s streams, live bool) error {
+	profile, sources, err := readProfile(v.profile)
+	if err != nil {
+		return err
+	}
+	catalogue, err := bundles.Read(profile.Table(), sources...)
+	if err != nil {
+		return err
+	}
+	sets, err := selected(catalogue, profile, objects{})
+	if err != nil {
+		return err
+	}
+	var known []webhook.Resource
+	if live {
+		rest, err := config.GetConfigWithContext(v.context)
+		if err != nil {
+			return fmt.Errorf("find the cluster: %w", err)
+		}
+		asking, err := discovery.NewDiscoveryClientForConfig(rest)
+		if err != nil {
+			return fmt.Errorf("connect to the cluster: %w", err)
+		}
+		if known, err = webhook.Served(ctx, asking); err != nil {
+			return err
+		}
+	}
+	fail, ignore, dropped, err := webhook.Rules(sets.Closed.Rows(), known, moved(profile))
+	if err != nil {
+		return err
+	}
+	for _, d := range dropped {
+		fmt.Fprintf(s.err, "not watched: %s of %s: %s\n", strings.Join(d.Operations, ", "), strings.TrimSuffix(d.Kind+"."+d.Group, "."), d.Reason)
+	}
+	install := webhook.Install{Name: v.name, Namespace: v.namespace, Image: v.image, TimeoutSeconds: int32(v.timeout.Seconds()), StatusWriters: v.statusWriters}
+	if install.ProfileYAML, err = v.profileText(); err != nil {
+		return err
+	}
+	switch {
+	case v.certManager:
+		install.Certificates = webhook.CertManager
+	case v.certificates != own:
+		install.Certificates = webhook.Files
+		if v.caBundle == "" {
+			return errors.New("--certificates: name the authority that the API server is to trust with --ca-bundle FILE")
+		}
+		if install.CABundle, err = os.ReadFile(v.caBundle); err != nil {
+			return fmt.Errorf("read --ca-bundle: %w", err)
+		}
+	}
+	facts := sets.Closed.FactKinds()
+	all, err := install.Objects(fail, ignore, webhook.Rights{Facts: cluster.Rights(nil, facts), Scan: cluster.Rights(sets.Closed.Kinds(), facts)})
+	if err != nil {
+		return err
+	}
+	note, err := install.Note()
+	if err != nil {
+		return err
+	}
+	return webhook.WriteYAML(s.out, note, all...)
+}
+
+// profileText is the profile as it was written; the Pods read it too.
+func (v *serving) profileText() ([]byte, error) {
+	file := v.profile
+	switch file {
+	case "none":
+		return nil, nil
+	case "":
+		file = "proviso.yaml"
+	}
+	raw, err := os.ReadFile(file)
+	if v.profile == "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read profile: %w", err)
+	}
+	return raw, nil
+}
+
+// moved are the kinds that the profile moves to the other webhook.
+func moved(p *bundles.Profile) map[string]webhook.Side {
+	sides := map[string]webhook.Side{}
+	if p != nil {
+		for kind, policy := range p.FailurePolicy {
+			sides[kind] = webhook.FailOpen
+			if policy == "Fail" {
+				sides[kind] = webhook.FailClosed
+			}
+		}
+	}
+	return sides
+}

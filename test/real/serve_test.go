@@ -1,0 +1,271 @@
+//go:build unix
+
+package real
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// guarded is a cluster whose API server asks a webhook of ours.
+type guarded struct {
+	*cluster
+	profile string
+	first   *replica
+}
+
+// replica is one process of serve.
+type replica struct {
+	*server
+	port   string
+	probes string
+}
+
+const guardProfile = `apiVersion: proviso.dev/v1alpha1
+kind: Profile
+mode: deny
+parameters: {clusterJurisdictions: [eu]}
+`
+
+var startGuarded = sync.OnceValues(func() (*cluster, error) { return newCluster("-admission") })
+
+var theGuarded struct {
+	sync.Once
+	g *guarded
+}
+
+// admission is the one cluster of the suites about admission, with one replica that answers.
+func admission(t testing.TB) *guarded {
+	t.Helper()
+	for _, name := range []string{"etcd", "kube-apiserver", "kubectl", "velero"} {
+		tool(t, name)
+	}
+	c, err := startGuarded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theGuarded.Do(func() {
+		g := &guarded{cluster: c, profile: filepath.Join(scratch, "guard.yaml")}
+		g.writeProfile(t, guardProfile)
+		c.kubectl(t, run(t, []string{"KUBECONFIG=" + c.kubeconfig}, "", tool(t, "velero"), "install", "--crds-only", "--dry-run", "-o", "json"), "apply", "--server-side", "-f", "-")
+		c.kubectl(t, "", "apply", "--server-side", "-f", "testdata/admission")
+		c.kubectl(t, "", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+		for _, ns := range []string{"velero", "team-a", "team-b"} {
+			c.kubectl(t, "", "create", "namespace", ns)
+		}
+		g.first = g.install(t)
+		theGuarded.g = g
+	})
+	if theGuarded.g == nil {
+		t.Fatal("start the webhook: it failed in the suite that came first")
+	}
+	return theGuarded.g
+}
+
+// writeProfile replaces the profile at once, as a mounted ConfigMap is replaced.
+func (g *guarded) writeProfile(t testing.TB, text string) {
+	t.Helper()
+	next := g.profile + ".next"
+	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, g.profile); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// install applies what serve --print-config prints, but for what runs in pods, and has the API server call a process.
+func (g *guarded) install(t testing.TB) *replica {
+	t.Helper()
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(address)
+	code, manifests, stderr := proviso(t, []string{"KUBECONFIG=" + g.kubeconfig}, "serve", "--print-config", "--context", "envtest", "--profile", g.profile)
+	if code != 0 {
+		t.Fatalf("print-config: exit %d: %s", code, stderr)
+	}
+	var configuration map[string]any
+	for _, text := range strings.Split(manifests, "\n---\n") {
+		var o map[string]any
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		if o == nil {
+			continue
+		}
+		if o["kind"] == "ValidatingWebhookConfiguration" {
+			configuration = o
+			continue
+		}
+		g.apply(t, o) // nothing runs the pods; that the API server takes their objects is a test too
+	}
+	g.kubectl(t, "", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+	g.point(t, configuration, port)
+	return g.serve(t, "proviso-serve", port)
+}
+
+// point makes the webhooks call a port of this machine, and applies them.
+func (g *guarded) point(t testing.TB, configuration map[string]any, port string) {
+	t.Helper()
+	for _, w := range configuration["webhooks"].([]any) {
+		client := w.(map[string]any)["clientConfig"].(map[string]any)
+		path := client["service"].(map[string]any)["path"].(string)
+		delete(client, "service")
+		client["url"] = "https://127.0.0.1:" + port + path
+	}
+	g.apply(t, configuration)
+}
+
+// serve starts a replica and waits until it is ready.
+func (g *guarded) serve(t testing.TB, name, port string, flags ...string) *replica {
+	t.Helper()
+	probes, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"serve", "--profile", g.profile, "--host", "127.0.0.1", "--port", port, "--probes", probes, "--drain", "2s", "--reload", "200ms", "--timeout", "5s"}, flags...)
+	s, err := start(name, []string{"KUBECONFIG=" + g.kubeconfig}, bin, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &replica{server: s, port: port, probes: probes}
+	if err := s.ready(time.Minute, r.readyz); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *replica) readyz(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.probes+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		var b bytes.Buffer
+		_, _ = b.ReadFrom(answer.Body)
+		return fmt.Errorf("%s: %s", answer.Status, b.String())
+	}
+	return nil
+}
+
+// try runs kubectl and returns what it said, and whether it succeeded.
+func (g *guarded) try(t testing.TB, stdin string, args ...string) (string, bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, g.kubectlBin, args...)
+	cmd.Env = []string{"KUBECONFIG=" + g.kubeconfig, "HOME=" + scratch}
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err == nil
+}
+
+// denied demands that the webhook denies it, with these words.
+func (g *guarded) denied(t testing.TB, want, stdin string, args ...string) {
+	t.Helper()
+	out, ok := g.try(t, stdin, args...)
+	if ok || !strings.Contains(out, "proviso.dev\" denied the request") || !strings.Contains(out, want) {
+		t.Errorf("kubectl %s: want a denial with %q, got (%v):\n%s", strings.Join(args, " "), want, ok, out)
+	}
+}
+
+// admitted demands that it is let in, and returns what kubectl said, warnings among it.
+func (g *guarded) admitted(t testing.TB, stdin string, args ...string) string {
+	t.Helper()
+	out, ok := g.try(t, stdin, args...)
+	if !ok {
+		t.Errorf("kubectl %s: want it let in, got:\n%s", strings.Join(args, " "), out)
+	}
+	return out
+}
+
+func bsl(name, region, more string) string {
+	return fmt.Sprintf(`{"apiVersion":"velero.io/v1","kind":"BackupStorageLocation","metadata":{"namespace":"velero","name":%q},"spec":{"provider":"aws","objectStorage":{"bucket":"b"},"config":{"region":%q,"serverSideEncryption":"aws:kms","kmsKeyId":"arn:aws:kms:eu-central-1:111122223333:key/1"}%s}}`, name, region, more)
+}
+
+func TestRealAdmissionDeniesAndAdmits(t *testing.T) {
+	g := admission(t)
+	g.denied(t, "us-east-1", bsl("abroad", "us-east-1", ""), "apply", "-f", "-")
+	g.admitted(t, bsl("home", "eu-central-1", ""), "apply", "-f", "-")
+	t.Cleanup(func() { g.try(t, "", "delete", "bsl", "-n", "velero", "home") })
+	out, _ := g.try(t, bsl("abroad", "us-east-1", ""), "apply", "-f", "-")
+	for _, want := range []string{"CRITICAL residency/location-region-allowed (RES-01): BackupStorageLocation velero/abroad", "\nfix: ", "\ncontrol: ", "\nwaiver: ", "\ndecision "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the denial lacks %q:\n%s", want, out)
+		}
+	}
+	t.Run("warn mode warns", func(t *testing.T) {
+		g.writeProfile(t, strings.Replace(guardProfile, "deny", "warn", 1))
+		defer g.writeProfile(t, guardProfile)
+		until(t, 30*time.Second, "a warning in place of a denial", func(context.Context) error {
+			out, ok := g.try(t, bsl("abroad", "us-east-1", ""), "apply", "--dry-run=server", "-f", "-")
+			if !ok || !strings.Contains(out, "Warning: proviso RES-01") {
+				return fmt.Errorf("%s", out)
+			}
+			return nil
+		})
+	})
+	until(t, 30*time.Second, "a denial again", func(context.Context) error {
+		if out, ok := g.try(t, bsl("abroad", "us-east-1", ""), "apply", "--dry-run=server", "-f", "-"); ok {
+			return fmt.Errorf("admitted: %s", out)
+		}
+		return nil
+	})
+	t.Run("a waiver admits, and denies again once it expired", func(t *testing.T) {
+		waiver := func(namespace string, expires time.Time) string {
+			o := map[string]any{"apiVersion": "proviso.dev/v1alpha1", "kind": "Waiver", "metadata": map[string]any{"name": "abroad", "namespace": namespace}, "spec": map[string]any{
+				"policy": "residency/location-region-allowed", "subjects": map[string]any{"kind": "BackupStorageLocation", "name": "waived"},
+				"owner": "ann", "approver": "bob", "reason": "moving out", "expires": expires.UTC().Format(time.RFC3339)}}
+			text, err := json.Marshal(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+		g.denied(t, "waivers count in namespace proviso-system only", waiver("team-a", time.Now().Add(time.Hour)), "apply", "-f", "-")
+		g.admitted(t, waiver("proviso-system", time.Now().Add(time.Hour)), "apply", "-f", "-")
+		until(t, 30*time.Second, "the waiver to count", func(context.Context) error {
+			out, ok := g.try(t, bsl("waived", "us-east-1", ""), "apply", "--dry-run=server", "-f", "-")
+			if !ok || !strings.Contains(out, "waived by abroad until") {
+				return fmt.Errorf("%s", out)
+			}
+			return nil
+		})
+		g.admitted(t, waiver("proviso-system", time.Now().Add(-time.Minute)), "apply", "-f", "-")
+		until(t, 30*time.Second, "the expired waiver to count no more", func(context.Context) error {
+			if out, ok := g.try(t, bsl("waived", "us-east-1", ""), "apply", "--dry-run=server", "-f", "-"); ok || !strings.Contains(out, "waiver abroad expired") {
+				return fmt.Errorf("%s", out)
+			}
+			return nil
+		})
+	})
+	t.Run("our own kinds", func(t *testing.T) {
+		g.denied(t, "no policy", `{"apiVersion":"proviso.dev/v1alpha1","kind":"Waiver","metadata":{"name":"x","namespace":"proviso-system"},"spec":{"policy":"none/such","subjects":{"kind":"Pod"},"owner":"a","approver":"b","reason":"c","expires":"2030-01-01"}}`, "apply", "-f", "-")
+		g.denied(t, "would loosen", `{"apiVersion":"proviso.dev/v1alpha1","kind":"Profile","metadata":{"name":"x"},"spec":{"mode":"warn"}}`, "apply", "-f", "-")
+		g.denied(t, "canary", `{"apiVersion":"proviso.dev/v1alpha1","kind":"Profile","metadata":{"name":"proviso-canary"},"spec":{"mode":"deny"}}`, "apply", "--dry-run=server", "-f", "-")
+	})
+}

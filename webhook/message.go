@@ -1,0 +1,151 @@
+package webhook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"proviso.dev/proviso/engine"
+)
+
+// words turns decisions into what people read: a denial of at most five lines, and short warnings.
+type words struct {
+	subject   *engine.Subject
+	id        string
+	set       engine.Digest
+	namespace string
+}
+
+const (
+	// longestWarning is how many characters a warning may have; the API server cuts what is longer than 120.
+	longestWarning = 119
+	// mostWarnings is how many are given; kubectl prints each on a line of its own.
+	mostWarnings = 10
+	// longestLine keeps a value that somebody made long from filling the screen.
+	longestLine = 500
+)
+
+func (w words) say(decisions []engine.Decision) (denial string, warnings []string) {
+	var denied []*engine.Decision
+	for i := range decisions {
+		d := &decisions[i]
+		switch {
+		case d.Verdict == engine.Pass || d.Verdict == engine.NotApplicable:
+		case d.Effect == engine.EffectDeny:
+			denied = append(denied, d)
+		case d.Effect == engine.EffectWarn || d.Waived:
+			warnings = append(warnings, w.warning(d))
+		}
+		if d.Waiver != nil && !d.Waived {
+			warnings = append(warnings, shorten(fmt.Sprintf("proviso: waiver %s expired on %s and no longer covers %s", d.Waiver.ID, d.Waiver.Expires.UTC().Format("2006-01-02"), name(d.Policy))))
+		}
+	}
+	if n := len(warnings); n > mostWarnings {
+		warnings = append(warnings[:mostWarnings-1:mostWarnings-1], shorten(fmt.Sprintf("proviso: and %d more warnings", n-mostWarnings+1)))
+	}
+	if len(denied) == 0 {
+		return "", warnings
+	}
+	slices.SortStableFunc(denied, func(a, b *engine.Decision) int { return int(b.Policy.Severity) - int(a.Policy.Severity) })
+	first := denied[0]
+	head := fmt.Sprintf("%s %s: %s: %s", strings.ToUpper(first.Policy.Severity.String()), name(first.Policy), w.subject, finding(first))
+	if more := len(denied) - 1; more > 0 {
+		var others []string
+		for _, d := range denied[1:min(len(denied), 4)] {
+			others = append(others, d.Policy.ID)
+		}
+		head = cut(head, longestLine-120) + fmt.Sprintf(" (and %d more: %s)", more, strings.Join(others, ", "))
+	}
+	lines := []string{head, "fix: " + first.Policy.Fix}
+	if c := controls(first.Policy); c != "" {
+		lines = append(lines, "control: "+c)
+	}
+	lines = append(lines, fmt.Sprintf("waiver: an approved Waiver (proviso.dev) for policy %s in namespace %s admits it until it expires", first.Policy.ID, w.namespace),
+		fmt.Sprintf("decision %s, policies %s", w.id, w.set))
+	for i, l := range lines {
+		lines[i] = cut(oneLine(l), longestLine)
+	}
+	return strings.Join(lines, "\n"), warnings
+}
+
+func name(p *engine.Policy) string {
+	if p.Ref == "" {
+		return p.ID
+	}
+	return p.ID + " (" + p.Ref + ")"
+}
+
+// finding is the value found and wanted, as the policy says it; of an unknown, what is missing.
+func finding(d *engine.Decision) string {
+	if d.Verdict == engine.Unknown {
+		return "it cannot be told whether this is compliant: " + d.Reason
+	}
+	v := d.Violations[0]
+	text := v.Message
+	if v.Path != "" {
+		text = v.Path + ": " + text
+	}
+	if more := len(d.Violations) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return text
+}
+
+func controls(p *engine.Policy) string {
+	var all []string
+	for _, c := range p.Controls {
+		all = append(all, c.Framework+" "+c.ID)
+	}
+	return strings.Join(all, ", ")
+}
+
+func (w words) warning(d *engine.Decision) string {
+	what := d.Policy.Severity.String()
+	switch {
+	case d.Waived:
+		what = "waived by " + d.Waiver.ID + " until " + d.Waiver.Expires.UTC().Format("2006-01-02")
+	case d.Standing:
+		what += ", there before"
+	case d.Verdict == engine.Unknown:
+		what = "unknown"
+	}
+	text := d.Reason
+	if d.Verdict == engine.Fail {
+		text = finding(d)
+	}
+	id := d.Policy.Ref
+	if id == "" {
+		id = d.Policy.ID
+	}
+	return shorten(fmt.Sprintf("proviso %s [%s]: %s", id, what, text))
+}
+
+func shorten(text string) string { return cut(oneLine(text), longestWarning) }
+
+// oneLine takes out what a terminal or a log would take for something else.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+func cut(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-1]) + "…"
+}
+
+// own is the denial of an object of Proviso's own kinds.
+func own(sub engine.Subject, problems []string, id string) string {
+	more := ""
+	if n := len(problems) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return fmt.Sprintf("%s: %s%s\ndecision %s", &sub, cut(oneLine(problems[0]), longestLine), more, id)
+}

@@ -1,0 +1,234 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+)
+
+// Server serves handlers over TLS, with probes and metrics on a port of their own. Its fields are set before Run.
+type Server struct {
+	Host string
+	Port int
+	// Probes is the address of /healthz, /readyz and /metrics.
+	Probes string
+	// Handlers are what answers, by path.
+	Handlers map[string]*Handler
+	// Certificate is the one to serve; Roots are what the API server verifies it with, nil where that is not known here.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Roots       func() *x509.CertPool
+	// ServerName is the name the API server calls us by.
+	ServerName string
+	// ClientCAs, where given, are who must have signed a caller's certificate.
+	ClientCAs *x509.CertPool
+	// Ready says what else keeps the server from being ready: policies, caches.
+	Ready func() error
+	// Drain is how long requests are still taken after the context ended: until every API server has heard of it.
+	Drain time.Duration
+	// MaxBytes is how many bytes of requests may be in flight; 0 is 64 MiB.
+	MaxBytes int64
+	Registry *prometheus.Registry
+	Metrics  *Metrics
+	Log      *slog.Logger
+
+	draining atomic.Bool
+	canary   canary
+	inFlight atomic.Int64
+}
+
+// maxBody is the largest request the API server makes: two objects and what is around them.
+const maxBody = 7 << 20
+
+// readWithin is how long a caller may take to send a request, beyond the answer's budget.
+const readWithin = 10 * time.Second
+
+// Run serves until the context ends and what was in flight then is answered.
+func (s *Server) Run(ctx context.Context) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	if err := s.canary.prepare(); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", s.Probes)
+	if err != nil {
+		return fmt.Errorf("serve probes: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.ready(); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.Handle("/metrics", promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{}))
+	probes := &http.Server{Handler: mux, ReadTimeout: readWithin, WriteTimeout: readWithin}
+
+	var wg sync.WaitGroup
+	failed := make(chan error, 2)
+	wg.Go(func() {
+		if err := probes.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve probes: %w", err)
+		}
+	})
+	server := ctrlwebhook.NewServer(ctrlwebhook.Options{Host: s.Host, Port: s.Port, TLSOpts: []func(*tls.Config){s.tls}})
+	for path, h := range s.Handlers {
+		server.Register(path, s.guarded(h.Budget, &admission.Webhook{Handler: h}))
+	}
+	wg.Go(func() {
+		if err := server.Start(serving); err != nil {
+			failed <- fmt.Errorf("serve admission: %w", err)
+		}
+	})
+	wg.Go(func() { s.watchCanary(serving) })
+	err = nil
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		s.draining.Store(true)
+		s.Log.Info("draining", "for", s.Drain)
+		select {
+		case err = <-failed:
+		case <-time.After(s.Drain):
+		}
+	}
+	stop()
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), readWithin)
+	defer cancel()
+	err = errors.Join(err, probes.Shutdown(closing))
+	wg.Wait()
+	return err
+}
+
+func (s *Server) tls(c *tls.Config) {
+	c.MinVersion = tls.VersionTLS12
+	c.CipherSuites = []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
+	c.GetCertificate = s.Certificate
+	if s.ClientCAs != nil {
+		// The canary has no certificate the API server's authority signed; guarded demands one of everybody else.
+		c.ClientCAs, c.ClientAuth = s.ClientCAs, tls.VerifyClientCertIfGiven
+	}
+}
+
+// guarded bounds what callers may cost before a handler sees them.
+func (s *Server) guarded(budget time.Duration, next http.Handler) http.Handler {
+	most := s.MaxBytes
+	if most == 0 {
+		most = 64 << 20
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		if s.ClientCAs != nil && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) && !s.canary.is(r) {
+			http.Error(w, "a client certificate is wanted", http.StatusUnauthorized)
+			return
+		}
+		if r.ContentLength > maxBody {
+			http.Error(w, "the request is too large", http.StatusRequestEntityTooLarge)
+			return
+		}
+		bytes := r.ContentLength
+		if bytes < 0 {
+			bytes = maxBody
+		}
+		bytes += 64 << 10 // what a small request costs too
+		if s.inFlight.Add(bytes) > most {
+			s.inFlight.Add(-bytes)
+			s.Metrics.turnedAway()
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many requests are in flight", http.StatusServiceUnavailable)
+			return
+		}
+		defer s.inFlight.Add(-bytes)
+		s.Metrics.enter()
+		defer s.Metrics.leave()
+		deadline := time.Now().Add(budget + readWithin)
+		c := http.NewResponseController(w)
+		if err := errors.Join(c.SetReadDeadline(deadline), c.SetWriteDeadline(deadline)); err != nil {
+			http.Error(w, "deadlines cannot be set", http.StatusInternalServerError)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// ready is why the server is not ready; nil where it is.
+func (s *Server) ready() error {
+	if s.draining.Load() {
+		return errors.New("draining")
+	}
+	cert, err := s.Certificate(&tls.ClientHelloInfo{ServerName: s.ServerName})
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if cert.Leaf != nil && (now.Before(cert.Leaf.NotBefore) || now.After(cert.Leaf.NotAfter)) {
+		return fmt.Errorf("the certificate is valid from %s to %s only", cert.Leaf.NotBefore.UTC().Format(time.RFC3339), cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if err := s.Ready(); err != nil {
+		return err
+	}
+	return s.canary.trouble()
+}
+
+// watchCanary tries, again and again, whether what must be denied is.
+func (s *Server) watchCanary(ctx context.Context) {
+	tick := time.NewTicker(canaryEvery)
+	defer tick.Stop()
+	for {
+		err := s.try(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.canary.set(err)
+		s.Metrics.tried("tls", err == nil)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// canaryEvery is how often the canary is tried.
+const canaryEvery = 2 * time.Second
+
+func token() (string, error) {
+	b := make([]byte, 24)
+	if _, err := rand.Read(b); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(b), nil
+}
+
+// address is where the server can be called from this machine.
+func (s *Server) address() string {
+	host := s.Host
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(s.Port))
+}

@@ -1,0 +1,257 @@
+// Package webhook answers the API server's admission requests: an AdmissionReview in, one Subject, one call of the judge,
+// an answer before the deadline. It also serves them: TLS, readiness, draining, metrics. Policies, facts, waivers and
+// whoever records decisions are handed in; it reads no policy language and no profile.
+//
+// Start at [Handler] and [Serve].
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/decode"
+)
+
+// Sets are the policies of one load: the same ones for both webhooks, which differ in what is done about an unknown.
+type Sets struct{ Closed, Open *engine.Set }
+
+// Decided is one request and what was said of it, for whoever keeps records.
+type Decided struct {
+	// ID is the request's uid, which a repeated request bears too.
+	ID        string
+	At        time.Time
+	Side      Side
+	Subject   engine.Subject
+	Decisions []engine.Decision
+	SetDigest engine.Digest
+	Allowed   bool
+}
+
+// Handler answers admission requests of one side. Its fields are set before its first use.
+type Handler struct {
+	Side Side
+	// Sets are the policies in force; nil while none are loaded, which denies.
+	Sets  func() *Sets
+	Facts engine.FactSource
+	// Own are the checks of Proviso's own kinds, by kind; each answers what is wrong with the object.
+	Own map[string]func(engine.Subject) []string
+	// Record is told every decision but those about a dry run; it may be nil.
+	Record func(Decided)
+	// Budget is how long one answer may take: the webhook's timeout less half a second.
+	Budget time.Duration
+	// StatusWriters are the users whose changes of status are not judged where a kind has no status of its own; see
+	// [untouched].
+	StatusWriters []string
+	// WaiverNamespace is where waivers are asked for.
+	WaiverNamespace string
+	Now             func() time.Time
+	Metrics         *Metrics
+}
+
+// Group is that of Proviso's own kinds.
+const Group = "proviso.dev"
+
+type patienceKey struct{}
+
+// Patience is until when a fact that is not there yet may be waited for, in an admission request.
+func Patience(ctx context.Context) time.Time {
+	t, _ := ctx.Value(patienceKey{}).(time.Time)
+	return t
+}
+
+// Handle is part of admission.Handler.
+func (h *Handler) Handle(ctx context.Context, req admission.Request) (answer admission.Response) {
+	start := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			answer = h.refuse(req, fmt.Sprintf("judging panicked: %v", p))
+		}
+		h.Metrics.answered(h.Side, string(req.Operation), answer.Allowed, time.Since(start))
+	}()
+	sub, err := subjectOf(&req.AdmissionRequest)
+	if err != nil {
+		return h.refuse(req, err.Error())
+	}
+	sets := h.Sets()
+	if sets == nil {
+		return h.refuse(req, "no policies are loaded yet (try again in a moment)")
+	}
+	set := sets.Open
+	if h.Side == FailClosed {
+		set = sets.Closed
+	}
+	if sub.Group() == Group && sub.Kind == canaryKind {
+		set = canarySet()
+	}
+	if sub.Operation == engine.Update && untouched(sub.Old, sub.Object, h.judgesStatus(&req.AdmissionRequest, &sub)) {
+		return h.answer(req, "", nil, set.Digest())
+	}
+	if sub.Group() == Group {
+		if check := h.Own[sub.Kind]; check != nil && sub.Operation != engine.Delete {
+			if problems := check(sub); len(problems) > 0 {
+				return h.answer(req, own(sub, problems, string(req.UID)), nil, set.Digest())
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, h.Budget, errors.New("the time for an answer was over"))
+	defer cancel()
+	ctx = context.WithValue(ctx, patienceKey{}, start.Add(h.Budget/3))
+	now := h.Now()
+	decisions := set.Judge(ctx, sub, h.Facts, now)
+	h.Metrics.decided(h.Side, decisions)
+	denial, warnings := words{subject: &sub, id: string(req.UID), set: set.Digest(), namespace: h.WaiverNamespace}.say(decisions)
+	if h.Record != nil && (req.DryRun == nil || !*req.DryRun) {
+		h.Record(Decided{ID: string(req.UID), At: now, Side: h.Side, Subject: sub, Decisions: decisions, SetDigest: set.Digest(), Allowed: denial == ""})
+	}
+	return h.answer(req, denial, warnings, set.Digest())
+}
+
+// refuse is the answer to what cannot be judged: a denial where the API server is to fail closed, else a warning.
+func (h *Handler) refuse(req admission.Request, why string) admission.Response {
+	text := fmt.Sprintf("proviso cannot judge this %s of %s: %s\ndecision %s", req.Operation, req.Kind.Kind, why, req.UID)
+	if h.Side == FailClosed {
+		return h.answer(req, text, nil, "")
+	}
+	return h.answer(req, "", []string{shorten("proviso cannot judge this: " + why)}, "")
+}
+
+func (h *Handler) answer(req admission.Request, denial string, warnings []string, set engine.Digest) admission.Response {
+	r := admission.Allowed("")
+	if denial != "" {
+		r = admission.Denied(denial)
+	}
+	r.Warnings = warnings
+	r.AuditAnnotations = map[string]string{"decision": string(req.UID)}
+	if set != "" {
+		r.AuditAnnotations["policy-set"] = string(set)
+	}
+	return r
+}
+
+// subjectOf is what a request is about. The object is as the API server converted it for the rule that matched, so its own
+// apiVersion counts, not the one the user wrote.
+func subjectOf(req *admissionv1.AdmissionRequest) (engine.Subject, error) {
+	sub := engine.Subject{Operation: string(req.Operation), Name: req.Name, Origin: engine.Origin{Source: "admission"}}
+	var err error
+	if sub.Object, err = object(req.Object.Raw, "object"); err == nil {
+		sub.Old, err = object(req.OldObject.Raw, "oldObject")
+	}
+	if err != nil {
+		return sub, err
+	}
+	switch sub.Operation {
+	case engine.Create, engine.Update:
+		if len(sub.Object) == 0 {
+			return sub, fmt.Errorf("the request has no object")
+		}
+	case engine.Delete:
+		if len(sub.Old) == 0 {
+			return sub, fmt.Errorf("the request has no old object")
+		}
+		sub.Object = sub.Old
+	default:
+		return sub, fmt.Errorf("operation %q is none of CREATE, UPDATE and DELETE", sub.Operation)
+	}
+	sub.APIVersion, _ = sub.Object["apiVersion"].(string)
+	sub.Kind, _ = sub.Object["kind"].(string)
+	if sub.APIVersion == "" || sub.Kind == "" {
+		return sub, fmt.Errorf("the object has no apiVersion or kind")
+	}
+	meta, _ := sub.Object["metadata"].(map[string]any)
+	// Of a Namespace, the request says that it lies in itself.
+	sub.Namespace, _ = meta["namespace"].(string)
+	if sub.Name == "" {
+		sub.Name, _ = meta["name"].(string)
+	}
+	sub.User = user(req)
+	return sub, nil
+}
+
+func object(raw []byte, name string) (map[string]any, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
+	}
+	doc, err := decode.JSON(string(raw), name, decode.Limits{})
+	if err != nil {
+		return nil, fmt.Errorf("parse: %w", err)
+	}
+	o, ok := doc.Value.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("parse: %s is not a JSON object", name)
+	}
+	return o, nil
+}
+
+func user(req *admissionv1.AdmissionRequest) map[string]any {
+	u := req.UserInfo
+	groups := []any{}
+	for _, g := range u.Groups {
+		groups = append(groups, g)
+	}
+	extra := map[string]any{}
+	for k, list := range u.Extra {
+		values := []any{}
+		for _, v := range list {
+			values = append(values, v)
+		}
+		extra[k] = values
+	}
+	return map[string]any{"username": u.Username, "uid": u.UID, "groups": groups, "extra": extra}
+}
+
+// judgesStatus reports whether a change of nothing but status is judged. Velero's kinds have no status of their own: whoever
+// may update the object may write it, and Velero acts by it. A backup whose status.expiration somebody sets back is gone at
+// the next garbage collection.
+func (h *Handler) judgesStatus(req *admissionv1.AdmissionRequest, sub *engine.Subject) bool {
+	return sub.Group() == "velero.io" && !slices.Contains(h.StatusWriters, req.UserInfo.Username)
+}
+
+// untouched reports whether an update changes nothing but status, where that does not count, what the API server keeps
+// itself, and finalizers that it takes away: nobody is stopped from mending, or an object from being deleted. An object that
+// is being deleted and changed otherwise is judged like any other: a foreign finalizer can keep it for ever.
+func untouched(old, now map[string]any, status bool) bool {
+	before, after := bare(old), bare(now)
+	if status {
+		before["status"], after["status"] = old["status"], now["status"]
+	}
+	was, is := finalizers(old), finalizers(now)
+	if slices.ContainsFunc(is, func(f any) bool { return !slices.Contains(was, f) }) {
+		return false
+	}
+	return reflect.DeepEqual(before, after)
+}
+
+// bare is the object without what nobody decides about.
+func bare(o map[string]any) map[string]any {
+	out := make(map[string]any, len(o))
+	for k, v := range o {
+		if k != "status" && k != "metadata" {
+			out[k] = v
+		}
+	}
+	from, _ := o["metadata"].(map[string]any)
+	meta := make(map[string]any, len(from))
+	for k, v := range from {
+		switch k {
+		case "managedFields", "resourceVersion", "generation", "finalizers":
+		default:
+			meta[k] = v
+		}
+	}
+	out["metadata"] = meta
+	return out
+}
+
+func finalizers(o map[string]any) []any {
+	meta, _ := o["metadata"].(map[string]any)
+	list, _ := meta["finalizers"].([]any)
+	return list
+}
