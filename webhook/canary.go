@@ -10,12 +10,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
 	"proviso.dev/proviso/engine"
 )
@@ -127,4 +131,32 @@ func (s *Server) try(ctx context.Context) error {
 		return errors.New("it was allowed")
 	}
 	return nil
+}
+
+// Profiles is the resource of Profile objects.
+var Profiles = schema.GroupVersionResource{Group: Group, Version: "v1alpha1", Resource: "profiles"}
+
+// TryAPIServer asks the API server, without effect, for a Profile that must be denied: whether it calls us at all. What it
+// answers is nil where the canary was denied.
+func TryAPIServer(ctx context.Context, profiles dynamic.ResourceInterface) error {
+	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": Group + "/v1alpha1", "kind": "Profile", "metadata": map[string]any{"name": CanaryName}, "spec": map[string]any{"mode": "deny"}}}
+	_, err := profiles.Create(ctx, o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	switch {
+	case err == nil:
+		return errors.New("the API server took it: its webhook configuration does not lead to us")
+	case strings.Contains(err.Error(), canaryWords):
+		return nil
+	}
+	return err
+}
+
+// canaryWords are how the canary's denial is known.
+const canaryWords = "this name is the canary's"
+
+// DenyCanary says what is wrong with a Profile of the canary's name; empty for any other.
+func DenyCanary(sub engine.Subject) string {
+	if sub.Kind == "Profile" && sub.Name == CanaryName {
+		return canaryWords + ", which must be denied"
+	}
+	return ""
 }

@@ -110,7 +110,8 @@ func (m *Metrics) expires(which string, at, now time.Time) {
 	}
 }
 
-func (m *Metrics) tried(way string, denied bool) {
+// Tried tells whether the canary was denied.
+func (m *Metrics) Tried(way string, denied bool) {
 	if m == nil {
 		return
 	}

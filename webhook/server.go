@@ -204,7 +204,7 @@ func (s *Server) watchCanary(ctx context.Context) {
 			return
 		}
 		s.canary.set(err)
-		s.Metrics.tried("tls", err == nil)
+		s.Metrics.Tried("tls", err == nil)
 		select {
 		case <-ctx.Done():
 			return

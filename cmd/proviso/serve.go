@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -108,7 +109,7 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	l := &loader{file: v.profile, namespace: v.namespace, metrics: metrics, log: log}
+	l := &loader{file: v.profile, namespace: v.namespace, metrics: metrics, log: log, bell: make(chan struct{})}
 	if err := l.read(); err != nil {
 		return err
 	}
@@ -127,6 +128,10 @@ func (v *serving) run(ctx context.Context, s streams) error {
 		}
 		return l.facts.Fresh(metrics)
 	}
+	objects, err := dynamic.NewForConfig(cluster)
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	// What the server stands on ends after it.
 	under, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -136,6 +141,10 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	}
 	group.Go(func() error { return l.facts.Start(under) })
 	group.Go(func() error { return l.keep(under, v.reload) })
+	group.Go(func() error {
+		return rescan(under, &webhook.Rescan{Client: objects, Sets: l.sets, Facts: l.facts, Metrics: metrics, Log: log}, l)
+	})
+	group.Go(func() error { return watchOver(under, objects.Resource(webhook.Profiles), metrics, log) })
 	group.Go(func() error {
 		defer stop()
 		return server.Run(ctx)
@@ -218,6 +227,46 @@ func (v *serving) certify(ctx context.Context, cluster *rest.Config, server *web
 		return a.Start(ctx, func(err error) { log.Error("certificates", "error", err.Error()) })
 	})
 	return nil
+}
+
+// rescan judges what the fail-open kinds hold, anew with every change of the policies.
+func rescan(ctx context.Context, r *webhook.Rescan, l *loader) error {
+	for ctx.Err() == nil {
+		next := l.changed()
+		until, cancel := context.WithCancel(ctx)
+		go func() {
+			select {
+			case <-next:
+			case <-until.Done():
+			}
+			cancel()
+		}()
+		err := r.Run(until, l.openKinds())
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watchOver tries every minute whether the API server still asks us. It cannot be known before somebody has installed the
+// configuration, so it is an alarm and no readiness.
+func watchOver(ctx context.Context, profiles dynamic.ResourceInterface, metrics *webhook.Metrics, log *slog.Logger) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		err := webhook.TryAPIServer(ctx, profiles)
+		metrics.Tried("apiserver", err == nil)
+		if err != nil && ctx.Err() == nil {
+			log.Error("the canary was not denied by the API server", "error", err.Error())
+		}
+	}
 }
 
 // recorder logs what is not compliant: who decided what about which object, and nothing of what is in it.

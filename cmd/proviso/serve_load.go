@@ -37,6 +37,8 @@ type loader struct {
 	objects   objects
 	seen      [sha256.Size]byte
 	now       atomic.Pointer[webhook.Sets]
+	// bell is closed when other policies are put into force.
+	bell chan struct{}
 }
 
 // objects are what the cluster adds to the profile.
@@ -81,8 +83,23 @@ func (l *loader) read() error {
 
 func (l *loader) force(sets *webhook.Sets) {
 	l.now.Store(sets)
+	close(l.bell)
+	l.bell = make(chan struct{})
 	l.metrics.Loaded(sets.Closed.Digest())
 	l.log.Info("policies in force", "digest", string(sets.Closed.Digest()), "policies", len(sets.Closed.Policies()), "waivers", len(sets.Closed.Waivers()))
+}
+
+// changed is closed when other policies come into force.
+func (l *loader) changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bell
+}
+
+func (l *loader) openKinds() []webhook.Resource {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return webhook.OpenKinds(l.sets().Open.Rows(), l.known, moved(l.profile))
 }
 
 func selected(c *bundles.Catalogue, p *bundles.Profile, o objects) (*webhook.Sets, error) {
@@ -232,8 +249,8 @@ func (l *loader) own() map[string]func(engine.Subject) []string {
 			return problems(err)
 		},
 		"Profile": func(sub engine.Subject) []string {
-			if sub.Name == webhook.CanaryName {
-				return []string{"this name is the canary's, which must be denied"}
+			if why := webhook.DenyCanary(sub); why != "" {
+				return []string{why}
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()

@@ -68,7 +68,11 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 		}
 	}
 	facts := sets.Closed.FactKinds()
-	all, err := install.Objects(fail, ignore, webhook.Rights{Facts: cluster.Rights(nil, facts), Scan: cluster.Rights(sets.Closed.Kinds(), facts)})
+	var open [][2]string
+	for _, r := range webhook.OpenKinds(sets.Closed.Rows(), known, moved(profile)) {
+		open = append(open, [2]string{r.Group, r.Kind})
+	}
+	all, err := install.Objects(fail, ignore, webhook.Rights{Facts: cluster.Rights(open, facts), Scan: cluster.Rights(sets.Closed.Kinds(), facts)})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package real
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -267,5 +268,55 @@ func TestRealAdmissionDeniesAndAdmits(t *testing.T) {
 		g.denied(t, "no policy", `{"apiVersion":"proviso.dev/v1alpha1","kind":"Waiver","metadata":{"name":"x","namespace":"proviso-system"},"spec":{"policy":"none/such","subjects":{"kind":"Pod"},"owner":"a","approver":"b","reason":"c","expires":"2030-01-01"}}`, "apply", "-f", "-")
 		g.denied(t, "would loosen", `{"apiVersion":"proviso.dev/v1alpha1","kind":"Profile","metadata":{"name":"x"},"spec":{"mode":"warn"}}`, "apply", "-f", "-")
 		g.denied(t, "canary", `{"apiVersion":"proviso.dev/v1alpha1","kind":"Profile","metadata":{"name":"proviso-canary"},"spec":{"mode":"deny"}}`, "apply", "--dry-run=server", "-f", "-")
+	})
+}
+
+// metric is the value of the first line of /metrics that starts like this; "" where there is none.
+func (r *replica) metric(t testing.TB, start string) string {
+	t.Helper()
+	answer, err := http.Get("http://" + r.probes + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), start); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+// What comes in while nobody answers, or nobody is asked, is seen as soon as it is there.
+func TestRealAdmissionSeesWhatCameInUnasked(t *testing.T) {
+	g := admission(t)
+	configuration := g.kubectl(t, "", "get", "validatingwebhookconfiguration", "proviso", "-o", "json")
+	var c map[string]any
+	if err := json.Unmarshal([]byte(configuration), &c); err != nil {
+		t.Fatal(err)
+	}
+	c["metadata"] = map[string]any{"name": "proviso"}
+	g.kubectl(t, "", "delete", "validatingwebhookconfiguration", "proviso")
+	const left = `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"left-out","labels":{"proviso.dev/tier":"hot","velero.io/exclude-from-backup":"true"}}}`
+	until(t, 30*time.Second, "the API server to ask nobody", func(context.Context) error {
+		if out, ok := g.try(t, left, "apply", "-f", "-"); !ok {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	g.apply(t, c)
+	standing := `proviso_standing_violations{policy="completeness/nothing-excluded"}`
+	until(t, 30*time.Second, "the namespace to be seen", func(context.Context) error {
+		if n := g.first.metric(t, standing); n != "1" {
+			return fmt.Errorf("%s is %q", standing, n)
+		}
+		return nil
+	})
+	g.admitted(t, "", "label", "namespace", "left-out", "velero.io/exclude-from-backup-")
+	until(t, 30*time.Second, "the mended namespace to be seen", func(context.Context) error {
+		if n := g.first.metric(t, standing); n != "0" {
+			return fmt.Errorf("%s is %q", standing, n)
+		}
+		return nil
 	})
 }
