@@ -26,6 +26,8 @@ type guarded struct {
 	*cluster
 	profile string
 	first   *replica
+	// configuration is what the API server asks by.
+	configuration map[string]any
 }
 
 // replica is one process of serve.
@@ -117,6 +119,7 @@ func (g *guarded) install(t testing.TB) *replica {
 	}
 	g.kubectl(t, "", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
 	g.point(t, configuration, port)
+	g.configuration = configuration
 	return g.serve(t, "proviso-serve", port)
 }
 
