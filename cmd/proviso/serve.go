@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -96,6 +97,9 @@ serves.`,
 const own = "own"
 
 func (v *serving) run(ctx context.Context, s streams) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(100) // what lives long is not to be had five times over
+	}
 	log := slog.New(slog.NewJSONHandler(s.err, nil))
 	ctrllog.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	cluster, err := config.GetConfigWithContext(v.context)

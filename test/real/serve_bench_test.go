@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func made(tb testing.TB, dir string, policies, matching int) {
 			tb.Fatal(err)
 		}
 		for name, text := range map[string]string{
-			"policy.yaml": fmt.Sprintf("title: Made %d\nseverity: high\nmatch:\n  - {group: velero.io, kinds: [%s]}\nrequires: {spec.provider: string}\noptional: {spec.config.region: string, spec.objectStorage.bucket: string}\nparams: {type: object, properties: {n: {type: integer, default: %d}}}\ncontrols: []\nfix: Mend it.\n", i, kind, i),
+			"policy.yaml": fmt.Sprintf("title: Made %d\nseverity: high\nmatch:\n  - {group: velero.io, kinds: [%s]}\nrequires: {spec.provider: string}\noptional: {spec.config.region: string, spec.objectStorage.bucket: string}\nparams: {type: object, properties: {number: {type: integer, default: %d}}}\ncontrols: []\nfix: Mend it.\n", i, kind, i),
 			"policy.cel":  madeRule,
 		} {
 			if err := os.WriteFile(filepath.Join(at, name), []byte(text), 0o600); err != nil {
@@ -54,13 +55,14 @@ func made(tb testing.TB, dir string, policies, matching int) {
 	}
 }
 
-const madeRule = `object.spec.provider == "none" || object.?spec.?config.?region.orValue("") == "nowhere-" + string(params.n) || object.?spec.?objectStorage.?bucket.orValue("").startsWith("forbidden-")
+const madeRule = `object.spec.provider == "none" || object.?spec.?config.?region.orValue("") == "nowhere-" + string(params.number) || object.?spec.?objectStorage.?bucket.orValue("").startsWith("forbidden-")
   ? [{"message": "want another place", "path": "spec.provider"}] : []`
 
 // measured is what an open loop saw: requests start at their times, whether those before have ended or not.
 type measured struct {
 	latencies []time.Duration
 	failed    int
+	last      error
 }
 
 func (m measured) quantile(q float64) float64 {
@@ -85,7 +87,7 @@ func openLoop(rate int, lasting time.Duration, ask func(i int) error) measured {
 			defer mu.Unlock()
 			m.latencies = append(m.latencies, took)
 			if err != nil {
-				m.failed++
+				m.failed, m.last = m.failed+1, err
 			}
 		})
 	}
@@ -126,12 +128,12 @@ func BenchmarkRealAdmission(b *testing.B) {
 		_, err := locations.Create(ctx, &o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
-	b.Cleanup(func() { g.restore(b) })
+	defer g.apply(b, g.configuration) // that the other suites work with
 	g.kubectl(b, "", "delete", "validatingwebhookconfiguration", "proviso")
 	lasting := 10 * time.Second
 	report := func(name string, m measured) {
 		if m.failed > 0 {
-			b.Errorf("%s: %d of %d requests failed", name, m.failed, len(m.latencies))
+			b.Errorf("%s: %d of %d requests failed: %v", name, m.failed, len(m.latencies), m.last)
 		}
 		for label, q := range map[string]float64{"p50": .5, "p99": .99, "p99.9": .999} {
 			b.ReportMetric(m.quantile(q), name+"-"+label+"-ms")
@@ -166,6 +168,10 @@ func BenchmarkRealAdmission(b *testing.B) {
 			report(name, openLoop(rate, lasting, create))
 			b.ReportMetric(serverQuantile(before, r.histogram(b), .99)*1000, name+"-server-p99-ms")
 			b.ReportMetric(r.resident(b)/(1<<20), name+"-MiB")
+			if err := r.process.Signal(syscall.SIGTERM); err != nil {
+				b.Fatal(err)
+			}
+			<-r.done
 			g.kubectl(b, "", "delete", "validatingwebhookconfiguration", "measured")
 		}
 	}
@@ -240,12 +246,6 @@ func (g *guarded) measuredReplica(b *testing.B, name, profile string) *replica {
 	defer func() { g.profile = shared }()
 	g.profile = profile
 	return g.serve(b, name, port, "--name", "measured")
-}
-
-// restore brings the configuration back that the other suites work with.
-func (g *guarded) restore(b *testing.B) {
-	b.Helper()
-	g.apply(b, g.configuration)
 }
 
 // histogram is the server's own, by upper bound, of the fail-closed webhook.

@@ -38,10 +38,11 @@ func stopAll() {
 
 // server is a process that runs until the suites have ended.
 type server struct {
-	name string
-	log  string
-	done chan struct{}
-	err  error // why it ended, once done is closed
+	name    string
+	log     string
+	process *os.Process
+	done    chan struct{}
+	err     error // why it ended, once done is closed
 }
 
 // start runs a server with no environment but env; what it writes goes to a log of its own.
@@ -64,6 +65,7 @@ func start(name string, env []string, bin string, args ...string) (*server, erro
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
+	s.process = cmd.Process
 	go func() {
 		s.err = cmd.Wait()
 		log.Close()
