@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
@@ -100,13 +101,16 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(100) // what lives long is not to be had five times over
 	}
-	log := slog.New(slog.NewJSONHandler(s.err, nil))
-	ctrllog.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	cluster, err := config.GetConfigWithContext(v.context)
+	if _, _, err := readProfile(v.profile); err != nil {
+		return err // before anything is asked of a cluster
+	}
+	cluster, err := restConfig(v.context)
 	if err != nil {
-		return fmt.Errorf("find the cluster: %w (name a kubeconfig context with --context)", err)
+		return err
 	}
 	cluster.UserAgent = "proviso-serve"
+	log := slog.New(slog.NewJSONHandler(s.err, nil))
+	ctrllog.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics, err := webhook.NewMetrics(registry)
@@ -157,6 +161,18 @@ func (v *serving) run(ctx context.Context, s streams) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+// restConfig leads to the cluster of a kubeconfig context, or to the one this runs in.
+func restConfig(context string) (*rest.Config, error) {
+	c, err := config.GetConfigWithContext(context)
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, errors.New("find the cluster: there is no kubeconfig, and this runs in no cluster (set KUBECONFIG, or name a context with --context)")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w (name a kubeconfig context with --context)", err)
+	}
+	return c, nil
 }
 
 // watch finds out what the cluster serves, and starts watching what facts come from.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"k8s.io/client-go/discovery"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
 	"proviso.dev/proviso/bundles"
 	"proviso.dev/proviso/engine/inspect/cluster"
@@ -32,9 +31,9 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 	}
 	var known []webhook.Resource
 	if live {
-		rest, err := config.GetConfigWithContext(v.context)
+		rest, err := restConfig(v.context)
 		if err != nil {
-			return fmt.Errorf("find the cluster: %w", err)
+			return err
 		}
 		asking, err := discovery.NewDiscoveryClientForConfig(rest)
 		if err != nil {

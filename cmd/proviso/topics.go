@@ -35,6 +35,7 @@ func topics() []*cobra.Command {
 Where several hold, 4 wins over 1, 1 over 3, and 3 over 2. --fail-on sets which failures are violations;
 --allow-unknown takes unknowns out of code 2 whose sole cause is a fact nobody could answer. Any other unknown
 gives 2 whatever the profile's unknown says: say what is missing, or waive it.`},
+		{Use: "webhook", Short: "How proviso serve is installed, and what it does", Long: webhookPage},
 		{Use: "sources", Short: "What proviso scan can look at", Long: `What proviso scan can look at; several at once are judged as one fleet:
 
   PATH or -                     files or folders of manifests, or standard input

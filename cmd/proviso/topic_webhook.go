@@ -1,0 +1,53 @@
+package main
+
+// webhookPage is what proviso help webhook prints.
+const webhookPage = `proviso serve is a validating webhook: it judges what is created, changed and deleted with the policies, profile and
+waivers that lint and scan judge with.
+
+  proviso serve --print-config --image registry/proviso:TAG --profile proviso.yaml >proviso.yaml.install
+  kubectl apply --server-side -f proviso.yaml.install       again once, should a CRD not have been ready
+
+Before anything is denied
+  Failures warn until the profile says mode: deny, for all policies or for one. A denial has at most five lines: what is
+  wrong, how to mend it, which control asks for it, how to get a waiver, and the decision's id, which the API server's audit
+  log and our own log carry too.
+
+Two webhooks
+  fail    keeps requests out while nobody answers: what says where backups go, when they are made and how long they live
+          (locations, schedules, classes, buckets), creating a Restore or DeleteBackupRequest, and our own kinds.
+  ignore  lets them in: claims, volumes, namespaces, workloads, Velero's Backup. What came in unasked is judged at once all
+          the same: the metric proviso_standing_violations counts it.
+  failurePolicy: {PersistentVolumeClaim: Fail} in the profile moves a kind. Secrets, kube-system and Proviso's own namespace
+  are never watched. What Velero's server writes into the status of its own kinds never waits for us (--velero-user).
+
+Updates
+  What the old object had already only warns, unless the policy says strictUpdate. Changes of status, managed fields and
+  removed finalizers are not judged: nobody is kept from mending or deleting.
+
+Unknown
+  What cannot be told is denied on the fail webhook and warned about on the other; unknown: in the profile says otherwise.
+  Facts come from watches; one that has been silent for --max-age makes its facts unknown. A name that is not there is
+  waited for, a third of the time there is, and then unknown: retry.
+
+Kinds
+  Waiver   spec as an entry of waivers: in the profile. Only those in Proviso's own namespace count.
+  Profile  spec.mode, spec.unknown and spec.policies.ID.mode and .unknown. Objects may only tighten what the file says.
+
+Certificates
+  own         an authority of our own in one Secret. A new one is published beside the old before anybody uses it.
+  DIR         tls.crt and tls.key, read again when they change.
+  --cert-manager with --print-config lets cert-manager make them. --client-ca demands the API server's client certificate.
+
+Running
+  /readyz is true while the certificate is valid, the policies are loaded, the watches are alive, and an object that must be
+  denied is denied through our own port. proviso_canary_denied{way="apiserver"} says whether the API server still asks us.
+  Profile and policies are read again when they change, all or nothing: what cannot be read, or needs what is not watched,
+  is refused and the last good policies stay. SIGTERM drains for --drain.
+
+In the API server itself
+  proviso bundle export-vap writes what CEL alone can decide as ValidatingAdmissionPolicies: a floor that holds when every
+  replica is down.
+
+When it is in the way
+  kubectl delete validatingwebhookconfiguration proviso
+`
