@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -192,11 +193,15 @@ func (f *Facts) age(w *watched) time.Duration {
 	return f.Now().Sub(time.Unix(0, at))
 }
 
-func (f *Facts) usable(w *watched) error {
-	limit := f.MaxAge
-	if limit == 0 {
-		limit = DefaultMaxAge
+func (f *Facts) limit() time.Duration {
+	if f.MaxAge == 0 {
+		return DefaultMaxAge
 	}
+	return f.MaxAge
+}
+
+func (f *Facts) usable(w *watched) error {
+	limit := f.limit()
 	if !w.synced() {
 		return fmt.Errorf("%s were not listed yet", w.gvk.Kind)
 	}
@@ -276,23 +281,43 @@ func (f *Facts) named(ctx context.Context, w *watched, namespace, name string) (
 	}
 }
 
-// pulse sees every byte of a listing or watch, and so whether the API server is still there: an event, a bookmark, or a
-// listing that was read to its end.
+// pulse sees every byte of a listing or watch, and so whether the API server is still there: an event, a bookmark, a watch
+// that was begun, or a listing that was read to its end.
 type pulse struct {
 	next  http.RoundTripper
 	facts *Facts
 }
 
+// bookmarks is how often the API server sends one on a watch where nothing happens, and a little more.
+const bookmarks = 75 * time.Second
+
 func (p pulse) RoundTrip(r *http.Request) (*http.Response, error) {
+	var w *watched
+	for _, one := range p.facts.kinds {
+		if one.path == r.URL.Path {
+			w = one
+		}
+	}
+	if w == nil {
+		return p.next.RoundTrip(r)
+	}
+	watch := r.URL.Query().Get("watch") != ""
+	if half := p.facts.limit() / 2; watch && half < bookmarks {
+		// Where nothing happens, bookmarks come too seldom for facts this young: the watch is begun anew instead.
+		r = r.Clone(r.Context())
+		q := r.URL.Query()
+		q.Set("timeoutSeconds", strconv.Itoa(max(1, int(half.Seconds()))))
+		r.URL.RawQuery = q.Encode()
+	}
 	answer, err := p.next.RoundTrip(r)
 	if err != nil || answer.StatusCode != http.StatusOK {
 		return answer, err
 	}
-	for _, w := range p.facts.kinds {
-		if w.path == r.URL.Path {
-			answer.Body = &heard{answer.Body, func() { w.alive.Store(p.facts.Now().UnixNano()) }}
-		}
+	body := &heard{answer.Body, func() { w.alive.Store(p.facts.Now().UnixNano()) }}
+	if watch {
+		body.something()
 	}
+	answer.Body = body
 	return answer, nil
 }
 

@@ -18,8 +18,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/semaphore"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
 // Server serves handlers over TLS, with probes and metrics on a port of their own. Its fields are set before Run.
@@ -41,7 +41,7 @@ type Server struct {
 	Ready func() error
 	// Drain is how long requests are still taken after the context ended: until every API server has heard of it.
 	Drain time.Duration
-	// MaxBytes is how many bytes of requests may be in flight; 0 is 64 MiB.
+	// MaxBytes is how many bytes of requests may be in flight; 0 is 128 MiB.
 	MaxBytes int64
 	Registry *prometheus.Registry
 	Metrics  *Metrics
@@ -49,11 +49,7 @@ type Server struct {
 
 	draining atomic.Bool
 	canary   canary
-	inFlight atomic.Int64
 }
-
-// maxBody is the largest request the API server makes: two objects and what is around them.
-const maxBody = 7 << 20
 
 // readWithin is how long a caller may take to send a request, beyond the answer's budget.
 const readWithin = 10 * time.Second
@@ -89,8 +85,12 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	server := ctrlwebhook.NewServer(ctrlwebhook.Options{Host: s.Host, Port: s.Port, TLSOpts: []func(*tls.Config){s.tls}})
+	if s.MaxBytes == 0 {
+		s.MaxBytes = 128 << 20
+	}
+	inFlight := semaphore.NewWeighted(s.MaxBytes)
 	for path, h := range s.Handlers {
-		server.Register(path, s.guarded(h.Budget, &admission.Webhook{Handler: h}))
+		server.Register(path, s.guarded(h.Budget, inFlight, h))
 	}
 	wg.Go(func() {
 		if err := server.Start(serving); err != nil {
@@ -132,11 +132,8 @@ func (s *Server) tls(c *tls.Config) {
 }
 
 // guarded bounds what callers may cost before a handler sees them.
-func (s *Server) guarded(budget time.Duration, next http.Handler) http.Handler {
+func (s *Server) guarded(budget time.Duration, inFlight *semaphore.Weighted, next http.Handler) http.Handler {
 	most := s.MaxBytes
-	if most == 0 {
-		most = 64 << 20
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
 			w.Header().Set("Connection", "close")
@@ -145,23 +142,22 @@ func (s *Server) guarded(budget time.Duration, next http.Handler) http.Handler {
 			http.Error(w, "a client certificate is wanted", http.StatusUnauthorized)
 			return
 		}
-		if r.ContentLength > maxBody {
-			http.Error(w, "the request is too large", http.StatusRequestEntityTooLarge)
-			return
-		}
-		bytes := r.ContentLength
+		bytes := min(r.ContentLength, maxBody)
 		if bytes < 0 {
 			bytes = maxBody
 		}
-		bytes += 64 << 10 // what a small request costs too
-		if s.inFlight.Add(bytes) > most {
-			s.inFlight.Add(-bytes)
+		bytes = min(bytes+64<<10, most) // what a small request costs too
+		// The fail-open webhook lets in what is turned away: first there is a wait.
+		waiting, cancel := context.WithTimeout(r.Context(), budget/2)
+		err := inFlight.Acquire(waiting, bytes)
+		cancel()
+		if err != nil {
 			s.Metrics.turnedAway()
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "too many requests are in flight", http.StatusServiceUnavailable)
 			return
 		}
-		defer s.inFlight.Add(-bytes)
+		defer inFlight.Release(bytes)
 		s.Metrics.enter()
 		defer s.Metrics.leave()
 		deadline := time.Now().Add(budget + readWithin)
@@ -170,7 +166,6 @@ func (s *Server) guarded(budget time.Duration, next http.Handler) http.Handler {
 			http.Error(w, "deadlines cannot be set", http.StatusInternalServerError)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
 }

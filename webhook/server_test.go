@@ -192,10 +192,11 @@ func TestServerIsNotReadyWithAnExpiredCertificate(t *testing.T) {
 
 func TestServerTurnsAwayWhatIsTooMuch(t *testing.T) {
 	hold, entered := make(chan struct{}), make(chan struct{}, 10)
-	l := run(t, func() { entered <- struct{}{}; <-hold }, func(s *Server) { s.MaxBytes = 300 << 10 })
+	l := run(t, func() { entered <- struct{}{}; <-hold }, func(s *Server) { s.MaxBytes = 300 << 10; s.Handlers[FailPath].Budget = 2 * time.Second })
 	await(t, "ready", l.readyz)
-	if answer, err := l.post(8 << 20); err != nil || answer.StatusCode != http.StatusRequestEntityTooLarge {
-		t.Errorf("8 MiB: %v, %v", answer, err)
+	// What is not answered the fail-open webhook would let in.
+	if ok, err := allowed(l.post(maxBody)); err != nil || ok {
+		t.Errorf("more than can be judged: allowed %v, %v; want an answer, a denial", ok, err)
 	}
 	var wg sync.WaitGroup
 	for range 2 { // each takes a hundred KiB and what a request costs
@@ -214,6 +215,21 @@ func TestServerTurnsAwayWhatIsTooMuch(t *testing.T) {
 	wg.Wait()
 	if ok, err := allowed(l.post(50 << 10)); err != nil || !ok {
 		t.Errorf("afterwards: %v, %v", ok, err)
+	}
+}
+
+// An object of one mebibyte can take six on its way to us.
+func TestServerJudgesWhatTheAPIServerTakes(t *testing.T) {
+	seen := make(chan struct{}, 1)
+	l := run(t, func() { seen <- struct{}{} }, nil)
+	await(t, "ready", l.readyz)
+	if ok, err := allowed(l.post(20 << 20)); err != nil || !ok {
+		t.Errorf("20 MiB: allowed %v, %v", ok, err)
+	}
+	select {
+	case <-seen:
+	default:
+		t.Error("it was not judged")
 	}
 }
 

@@ -31,6 +31,8 @@ type Decided struct {
 	Side      Side
 	Subject   engine.Subject
 	Decisions []engine.Decision
+	// Problems are what is wrong with an object of our own kinds.
+	Problems  []string
 	SetDigest engine.Digest
 	Allowed   bool
 }
@@ -97,6 +99,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (answer adm
 	if sub.Group() == Group {
 		if check := h.Own[sub.Kind]; check != nil && sub.Operation != engine.Delete {
 			if problems := check(sub); len(problems) > 0 {
+				h.record(req, Decided{ID: string(req.UID), At: h.Now(), Side: h.Side, Subject: sub, Problems: problems, SetDigest: set.Digest()})
 				return h.answer(req, own(sub, problems, string(req.UID)), nil, set.Digest())
 			}
 		}
@@ -108,10 +111,15 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (answer adm
 	decisions := set.Judge(ctx, sub, h.Facts, now)
 	h.Metrics.decided(h.Side, decisions)
 	denial, warnings := words{subject: &sub, id: string(req.UID), set: set.Digest(), namespace: h.WaiverNamespace}.say(decisions)
-	if h.Record != nil && (req.DryRun == nil || !*req.DryRun) {
-		h.Record(Decided{ID: string(req.UID), At: now, Side: h.Side, Subject: sub, Decisions: decisions, SetDigest: set.Digest(), Allowed: denial == ""})
-	}
+	h.record(req, Decided{ID: string(req.UID), At: now, Side: h.Side, Subject: sub, Decisions: decisions, SetDigest: set.Digest(), Allowed: denial == ""})
 	return h.answer(req, denial, warnings, set.Digest())
+}
+
+// record keeps what was decided, unless it was only tried.
+func (h *Handler) record(req admission.Request, d Decided) {
+	if h.Record != nil && (req.DryRun == nil || !*req.DryRun) {
+		h.Record(d)
+	}
 }
 
 // refuse is the answer to what cannot be judged: a denial where the API server is to fail closed, else a warning.
@@ -179,7 +187,7 @@ func object(raw []byte, name string) (map[string]any, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
-	doc, err := decode.JSON(string(raw), name, decode.Limits{})
+	doc, err := decode.JSON(string(raw), name, decode.Limits{Bytes: maxBody})
 	if err != nil {
 		return nil, fmt.Errorf("parse: %w", err)
 	}

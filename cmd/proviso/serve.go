@@ -292,6 +292,9 @@ func watchOver(ctx context.Context, profiles dynamic.ResourceInterface, metrics 
 // recorder logs what is not compliant: who decided what about which object, and nothing of what is in it.
 func recorder(log *slog.Logger) func(webhook.Decided) {
 	return func(d webhook.Decided) {
+		if len(d.Problems) > 0 {
+			log.Info("refused", "id", d.ID, "operation", d.Subject.Operation, "kind", d.Subject.Kind, "group", d.Subject.Group(), "namespace", d.Subject.Namespace, "name", d.Subject.Name, "problems", len(d.Problems))
+		}
 		for i := range d.Decisions {
 			one := &d.Decisions[i]
 			if one.Verdict.String() == "pass" || one.Verdict.String() == "notApplicable" {
