@@ -30,7 +30,7 @@ static:
 unit:
 	$(TOOLS) && $(GO) test -skip '$(REAL)' ./...
 	$(GO) test -C test/tools .
-	$(GO) test -race ./engine/ ./engine/report ./engine/inspect/...
+	$(GO) test -race ./engine/ ./engine/report ./engine/inspect/... ./webhook
 
 # It builds, without cgo, where people run it.
 cross:

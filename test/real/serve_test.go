@@ -26,6 +26,8 @@ type guarded struct {
 	*cluster
 	profile string
 	first   *replica
+	// account is the kubeconfig of the ServiceAccount that the manifests give the webhook its rights by.
+	account string
 	// configuration is what the API server asks by.
 	configuration map[string]any
 }
@@ -118,9 +120,32 @@ func (g *guarded) install(t testing.TB) *replica {
 		g.apply(t, o) // nothing runs the pods; that the API server takes their objects is a test too
 	}
 	g.kubectl(t, "", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+	g.account = g.as(t, "proviso")
 	g.point(t, configuration, port)
 	g.configuration = configuration
 	return g.serve(t, "proviso-serve", port)
+}
+
+// as writes a kubeconfig for a ServiceAccount in our namespace: a right that the manifests forget is one that is lacking.
+func (g *guarded) as(t testing.TB, account string) string {
+	t.Helper()
+	var c map[string]any
+	if err := json.Unmarshal([]byte(g.kubectl(t, "", "config", "view", "--raw", "-o", "json")), &c); err != nil {
+		t.Fatal(err)
+	}
+	token := strings.TrimSpace(g.kubectl(t, "", "create", "token", account, "-n", "proviso-system", "--duration", "24h"))
+	for _, u := range c["users"].([]any) {
+		u.(map[string]any)["user"] = map[string]any{"token": token}
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(scratch, account+".kubeconfig")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // point makes the webhooks call a port of this machine, and applies them.
@@ -147,7 +172,7 @@ func (g *guarded) serve(t testing.TB, name, port string, flags ...string) *repli
 		t.Fatal(err)
 	}
 	args := append([]string{"serve", "--profile", g.profile, "--host", "127.0.0.1", "--port", port, "--probes", probes, "--drain", "2s", "--reload", "200ms", "--timeout", "5s"}, flags...)
-	s, err := start(name, []string{"KUBECONFIG=" + g.kubeconfig}, bin, args...)
+	s, err := start(name, []string{"KUBECONFIG=" + g.account}, bin, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,4 +347,29 @@ func TestRealAdmissionSeesWhatCameInUnasked(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// The rights that the manifests give are enough for what runs by them.
+func TestRealAdmissionRights(t *testing.T) {
+	g := admission(t)
+	log, err := os.ReadFile(g.first.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, "orbidden") {
+			t.Errorf("serve lacks a right: %s", line)
+		}
+	}
+	_, out, stderr := proviso(t, []string{"KUBECONFIG=" + g.as(t, "proviso-scan")}, "scan", "cluster:", "-q", "-o", "json")
+	var r struct {
+		Unread  []struct{ Error string }
+		Summary struct{ Subjects int }
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Summary.Subjects == 0 {
+		t.Fatalf("scan: %v, %d subjects: %s", err, r.Summary.Subjects, stderr)
+	}
+	for _, u := range r.Unread {
+		t.Errorf("the scan lacks a right: %s", u.Error)
+	}
 }
