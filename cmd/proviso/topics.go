@@ -167,6 +167,7 @@ policy.yaml
                             [*] is every element, old. and user. start from the old object and the user
   facts                     name: {group, kind, namespace, name}; a name with a leading dot is taken from the object. Or by
                             labels, or all: true. wildcard: true reads Velero's include lists; optional: true gives null
+  strictUpdate              true denies an update for what the old object had already; else that only warns
   params                    a JSON Schema; the defaults of its properties are what ships
   controls                  {framework, id, relation}; relation is satisfies, supports or evidence-for
 
@@ -177,6 +178,7 @@ policy.cel, one expression that yields a list of {"message", "path"}, or policy.
 
 Both see object, old, operation, user, params, facts and now (under input in Rego). In CEL write object.?spec.?x.orValue(d)
 for what may be absent. good/*.yaml pass; bad/*.yaml fail, and each guilty line ends in  # want "part of the message".
+A document of kind AdmissionReview (admission.k8s.io/v1) stands for its request: operation, object, oldObject, userInfo.
 
 To judge by it, name the folder that holds DOMAIN/NAME in proviso.yaml:  bundles: [builtin, ./policies]
 
