@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,14 +37,23 @@ func TestDeletesAndChanges(t *testing.T) {
 	const (
 		early, hold, shrink = "retention/deletion-not-early", "retention/legal-hold", "retention/shrink-needs-approval"
 		lock, location      = "immutability/lock-not-weakened", "access/location-credential-kept"
-		owner               = "governance/no-owner-of-backups"
+		owner, status       = "governance/no-owner-of-backups", "governance/status-by-velero"
+		class, host         = "governance/classification-kept", "residency/no-host-path"
 
 		request = `{"apiVersion":"velero.io/v1","kind":"DeleteBackupRequest","metadata":{"namespace":"velero"},"spec":{"backupName":"b"}}`
 		late    = `{"metadata":{"name":"b"},"status":{"expiration":"2026-03-01T00:00:00Z"}}`
 		gone    = `{"metadata":{"name":"b"},"status":{"expiration":"2025-03-01T00:00:00Z"}}`
 		held    = `{"metadata":{"name":"b","labels":{"proviso.dev/legal-hold":"true"}},"status":{"expiration":"2026-03-01T00:00:00Z"}}`
 		leads   = `["leads"]`
-		velero  = "system:serviceaccount:velero:velero"
+
+		errors, expired = "recoverability/backup-without-errors", "retention/expired-backups-gone"
+		rto, ready, rpo = "recoverability/restore-in-rto", "recoverability/snapshot-ready-and-bound", "recoverability/last-backup-in-rpo"
+
+		restore  = `{"apiVersion":"velero.io/v1","kind":"Restore","metadata":{"name":"r","namespace":"velero"},"status":{"phase":"Failed"}}`
+		snapshot = `{"apiVersion":"snapshot.storage.k8s.io/v1","kind":"VolumeSnapshot","metadata":{"name":"s","namespace":"n"},"status":{"readyToUse":false,"error":{"message":"no space"}}}`
+		source   = `{"apiVersion":"volsync.backube/v1alpha1","kind":"ReplicationSource","metadata":{"name":"s","namespace":"n"},"status":{"lastSyncTime":"2024-01-01T00:00:00Z"}}`
+
+		velero = "system:serviceaccount:velero:velero"
 	)
 	backup := func(rest string) string {
 		return `{"apiVersion":"velero.io/v1","kind":"Backup","metadata":{"name":"b","namespace":"velero"` + rest + `}`
@@ -60,6 +70,11 @@ func TestDeletesAndChanges(t *testing.T) {
 	place := func(name string) string {
 		return `{"apiVersion":"velero.io/v1","kind":"BackupStorageLocation","metadata":{"name":"l","namespace":"velero"},"spec":{"provider":"aws","credential":{"name":"` + name + `"}}}`
 	}
+	again := func(status string) string { return strings.TrimSuffix(request, "}") + `,"status":` + status + `}` }
+	volume := func(rest string) string {
+		return `{"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"v"},"spec":{"hostPath":{"path":"/d"}` + rest + `}}`
+	}
+	const bound = `,"claimRef":{"namespace":"ledger","name":"data"}`
 	const daysOwner = `,"ownerReferences":[{"apiVersion":"velero.io/v1","kind":"Schedule","name":"daily","uid":"u"}]}`
 	for name, c := range map[string]struct {
 		policy, params, operation, user, groups, object, old string
@@ -81,6 +96,12 @@ func TestDeletesAndChanges(t *testing.T) {
 		"a backup nobody knows of":               {early, `{}`, "CREATE", velero, `[]`, request, "", "", engine.Unknown},
 		"a request for nothing":                  {early, `{}`, "CREATE", "ann", `[]`, `{"apiVersion":"velero.io/v1","kind":"DeleteBackupRequest","metadata":{"namespace":"velero"},"spec":{}}`, "", gone, engine.Unknown},
 		"a Backup without expiration is deleted": {early, `{}`, "DELETE", "ann", `[]`, backup(`}`), "", "", engine.Unknown},
+		"a request made new again":               {early, `{}`, "UPDATE", "ann", `[]`, again(`{"phase":"New"}`), again(`{"phase":"Processed"}`), late, engine.Fail},
+		"a request of no phase again":            {early, `{}`, "UPDATE", "ann", `[]`, again(`{}`), again(`{"phase":"InProgress"}`), held, engine.Fail},
+		"a request new again, by an approver":    {early, `{"approverGroups":["leads"]}`, "UPDATE", "ann", leads, again(`{"phase":"New"}`), again(`{"phase":"Processed"}`), late, engine.Pass},
+		"a request new again, for what is gone":  {early, `{}`, "UPDATE", "ann", `[]`, again(`{"phase":"New"}`), again(`{"phase":"Processed"}`), "absent", engine.Unknown},
+		"a request whose phase is no text":       {early, `{}`, "UPDATE", "ann", `[]`, again(`{"phase":1}`), again(`{"phase":"Processed"}`), late, engine.Unknown},
+		"a request that is done":                 {early, `{}`, "UPDATE", velero, `[]`, again(`{"phase":"Processed"}`), again(`{"phase":"InProgress"}`), late, engine.NotApplicable},
 		"a request in a file":                    {early, `{}`, "CREATE", "", "", request, "", late, engine.NotApplicable},
 		"a request in a scan":                    {early, `{}`, "", "", "", request, "", late, engine.NotApplicable},
 
@@ -120,6 +141,58 @@ func TestDeletesAndChanges(t *testing.T) {
 		"a location by nobody":        {location, `{"changeGroups":["leads"]}`, "UPDATE", "", "", place("b"), place("a"), "", engine.Fail},
 		"a location that was nothing": {location, `{}`, "UPDATE", "ann", `[]`, place("b"), "", "", engine.Unknown},
 		"a location in a scan":        {location, `{}`, "", "", "", place("b"), "", "", engine.NotApplicable},
+
+		"a status by Velero":               {status, `{}`, "CREATE", velero, `[]`, backup(`},"status":{"phase":"Completed"}`), "", "", engine.NotApplicable},
+		"a status by another Velero":       {status, `{"veleroServiceAccounts":["v"]}`, "CREATE", "v", `[]`, backup(`},"status":{"phase":"Completed"}`), "", "", engine.NotApplicable},
+		"a status by Velero of no name":    {status, `{"veleroServiceAccounts":["v"]}`, "CREATE", velero, `[]`, backup(`},"status":{"phase":"Completed"}`), "", "", engine.Fail},
+		"a status by its group":            {status, `{}`, "CREATE", "ann", `["system:serviceaccount:velero:velero"]`, backup(`},"status":{"phase":"Completed"}`), "", "", engine.Fail},
+		"a status by a user of no name":    {status, `{}`, "CREATE", "", `[]`, backup(`},"status":{"phase":"Completed"}`), "", "", engine.Unknown},
+		"a status in a file":               {status, `{}`, "CREATE", "", "", backup(`},"status":{"phase":"Completed"}`), "", "", engine.NotApplicable},
+		"a status in a scan":               {status, `{}`, "", "", "", backup(`},"status":{"phase":"Completed"}`), "", "", engine.NotApplicable},
+		"a status, and nothing before":     {status, `{}`, "UPDATE", "ann", `[]`, backup(`}`), "", "", engine.Unknown},
+		"a status that is no object":       {status, `{}`, "CREATE", "ann", `[]`, backup(`},"status":"Completed"`), "", "", engine.Unknown},
+		"a status that was no object":      {status, `{}`, "UPDATE", "ann", `[]`, backup(`}`), backup(`},"status":"Completed"`), "", engine.Unknown},
+		"a status of null":                 {status, `{}`, "UPDATE", "ann", `[]`, backup(`},"status":null`), backup(`},"status":{"phase":"New"}`), "", engine.Fail},
+		"a status of null, that was empty": {status, `{}`, "UPDATE", "ann", `[]`, backup(`},"status":null`), backup(`},"status":{}`), "", engine.Pass},
+
+		"a class by those who may":        {class, `{"changeGroups":["leads"]}`, "UPDATE", "ann", leads, ledger(`{}`), ledger(`{"proviso.dev/tier":"hot"}`), "", engine.Pass},
+		"a class by others":               {class, `{"changeGroups":["leads"]}`, "UPDATE", "ann", `["x"]`, ledger(`{}`), ledger(`{"proviso.dev/tier":"hot"}`), "", engine.Fail},
+		"a class by nobody":               {class, `{}`, "UPDATE", "", "", ledger(`{}`), ledger(`{"proviso.dev/tier":"hot"}`), "", engine.Fail},
+		"a class by another label":        {class, `{"dataClassLabel":"c"}`, "UPDATE", "ann", `[]`, ledger(`{}`), ledger(`{"c":"x"}`), "", engine.Fail},
+		"a jurisdiction by another label": {class, `{"jurisdictionLabel":"c"}`, "UPDATE", "ann", `[]`, ledger(`{}`), ledger(`{"c":"x"}`), "", engine.Fail},
+		"a tier by another label":         {class, `{"tierLabel":"c"}`, "UPDATE", "ann", `[]`, ledger(`{}`), ledger(`{"c":"x"}`), "", engine.Fail},
+		"a profile by another label":      {class, `{"retentionProfileLabel":"c"}`, "UPDATE", "ann", `[]`, ledger(`{}`), ledger(`{"c":"x"}`), "", engine.Fail},
+		"a label that classifies nothing": {class, `{"tierLabel":"c"}`, "UPDATE", "ann", `[]`, ledger(`{}`), ledger(`{"proviso.dev/tier":"hot"}`), "", engine.Pass},
+		"a class nearly the same":         {class, `{}`, "UPDATE", "ann", `[]`, ledger(`{"proviso.dev/Tier":"hot"}`), ledger(`{"proviso.dev/tier":"hot"}`), "", engine.Unknown},
+		"a class of null":                 {class, `{}`, "UPDATE", "ann", `[]`, ledger(`{"proviso.dev/tier":null}`), ledger(`{"proviso.dev/tier":"hot"}`), "", engine.Fail},
+		"classes of null":                 {class, `{}`, "UPDATE", "ann", `[]`, ledger(`null`), ledger(`{"proviso.dev/tier":"hot"}`), "", engine.Fail},
+		"classes that are no map":         {class, `{}`, "UPDATE", "ann", `[]`, ledger(`["x"]`), ledger(`{"proviso.dev/tier":"hot"}`), "", engine.Unknown},
+		"a class, and nothing before":     {class, `{}`, "UPDATE", "ann", `[]`, ledger(`{}`), "", "", engine.Unknown},
+		"a class, and no Velero before":   {class, `{}`, "UPDATE", velero, `[]`, backup(`}`), "", "", engine.Unknown},
+		"a class by another Velero":       {class, `{"veleroServiceAccounts":["v"]}`, "UPDATE", "v", `[]`, backup(`}`), backup(`,"labels":{"proviso.dev/tier":"hot"}}`), "", engine.NotApplicable},
+		"a class by Velero of no name":    {class, `{"veleroServiceAccounts":["v"]}`, "UPDATE", velero, `[]`, backup(`}`), backup(`,"labels":{"proviso.dev/tier":"hot"}}`), "", engine.Fail},
+		"a class in a scan":               {class, `{}`, "", "", "", ledger(`{}`), "", "", engine.NotApplicable},
+
+		"a volume is bound":               {host, `{}`, "UPDATE", "ann", `[]`, volume(bound), volume(``), `{"metadata":{"labels":{"proviso.dev/data-class":"restricted"}}}`, engine.Fail},
+		"a volume is bound to a claim":    {host, `{}`, "UPDATE", "ann", `[]`, volume(`,"claimRef":{"name":"data"}`), volume(``), "", engine.Unknown},
+		"a volume, of nobody's namespace": {host, `{}`, "UPDATE", "ann", `[]`, volume(bound), volume(``), "", engine.Unknown},
+		"a volume, of a namespace gone":   {host, `{}`, "UPDATE", "ann", `[]`, volume(bound), volume(``), "absent", engine.Unknown},
+		"a volume of other classes":       {host, `{"classes":["personal"]}`, "CREATE", "ann", `[]`, volume(bound), "", `{"metadata":{"labels":{"proviso.dev/data-class":"restricted"}}}`, engine.Pass},
+		"a volume of no claim":            {host, `{}`, "CREATE", "ann", `[]`, volume(``), "", "", engine.NotApplicable},
+
+		"a finished backup is found again":  {errors, `{}`, "CREATE", velero, `[]`, backup(`},"status":{"phase":"PartiallyFailed"}`), "", "", engine.NotApplicable},
+		"a finished backup in a file":       {errors, `{}`, "CREATE", "", "", backup(`},"status":{"phase":"PartiallyFailed"}`), "", "", engine.Fail},
+		"a finished backup in a scan":       {errors, `{}`, "", "", "", backup(`},"status":{"phase":"PartiallyFailed"}`), "", "", engine.Fail},
+		"an expired backup is found again":  {expired, `{}`, "CREATE", velero, `[]`, backup(`},"status":{"phase":"Completed","expiration":"2025-03-01T00:00:00Z"}`), "", "", engine.NotApplicable},
+		"an expired backup is written to":   {expired, `{}`, "UPDATE", velero, `[]`, backup(`},"status":{"phase":"Deleting","expiration":"2025-03-01T00:00:00Z"}`), backup(`}`), "", engine.NotApplicable},
+		"an expired backup in a file":       {expired, `{}`, "CREATE", "", "", backup(`},"status":{"phase":"Completed","expiration":"2025-03-01T00:00:00Z"}`), "", "", engine.Fail},
+		"an expired backup in a scan":       {expired, `{}`, "", "", "", backup(`},"status":{"phase":"Completed","expiration":"2025-03-01T00:00:00Z"}`), "", "", engine.Fail},
+		"a restore that failed, at the API": {rto, `{}`, "CREATE", velero, `[]`, restore, "", "", engine.NotApplicable},
+		"a restore that failed, in a file":  {rto, `{}`, "CREATE", "", "", restore, "", "", engine.Fail},
+		"a snapshot, at the API":            {ready, `{}`, "CREATE", "ann", `[]`, snapshot, "", "", engine.NotApplicable},
+		"a snapshot in a file":              {ready, `{}`, "CREATE", "", "", snapshot, "", "", engine.Fail},
+		"an old sync, at the API":           {rpo, `{}`, "CREATE", "ann", `[]`, source, "", "", engine.NotApplicable},
+		"an old sync in a file":             {rpo, `{}`, "CREATE", "", "", source, "", "", engine.Fail},
 
 		"Velero's own owner":            {owner, `{"allowScheduleOwner":true}`, "CREATE", velero, `[]`, backup(daysOwner), "", "", engine.Pass},
 		"Velero's owner by a person":    {owner, `{"allowScheduleOwner":true}`, "CREATE", "ann", `[]`, backup(daysOwner), "", "", engine.Fail},

@@ -2,7 +2,7 @@ package residency.no_host_path
 
 import rego.v1
 
-# The volumes on a node's disk: of a pod, of a workload's pods, of a CronJob's pods.
+# The volumes on a node's disk: of a pod, of a workload's pods, of a CronJob's pods, and one that is an object itself.
 mounts contains {"path": sprintf("spec.volumes[%d].hostPath", [i]), "volume": object.get(volume, "name", ""), "folder": object.get(volume.hostPath, "path", "")} if {
 	some i, volume in input.object.spec.volumes
 	is_object(volume.hostPath)
@@ -18,6 +18,18 @@ mounts contains {"path": sprintf("spec.jobTemplate.spec.template.spec.volumes[%d
 	is_object(volume.hostPath)
 }
 
+mounts contains {"path": "spec.hostPath", "volume": input.object.metadata.name, "folder": object.get(input.object.spec.hostPath, "path", "")} if {
+	is_object(input.object.spec.hostPath)
+}
+
+mounts contains {"path": "spec.local", "volume": input.object.metadata.name, "folder": object.get(input.object.spec.local, "path", "")} if {
+	is_object(input.object.spec.local)
+}
+
+namespace := input.facts.claimNamespace if {
+	input.object.kind == "PersistentVolume"
+} else := input.facts.namespace
+
 # Whose labels count: the object's, those of what it makes, and the namespace's. No label takes another one back.
 labels contains l if some l in [
 	object.get(input.object, ["metadata", "labels"], null),
@@ -26,7 +38,7 @@ labels contains l if some l in [
 	object.get(input.object, ["spec", "jobTemplate", "spec", "template", "metadata", "labels"], null),
 ]
 
-labels contains input.facts.namespace.metadata.labels
+labels contains namespace.metadata.labels
 
 protected contains class if {
 	some l in labels
@@ -48,7 +60,7 @@ violations contains {"message": verdict.unknown(reason), "path": ""} if {
 	some reason in unread
 }
 
-unread contains "the namespace is not there, so the data's class is not known" if input.facts.namespace == null
+unread contains "the namespace is not there, so the data's class is not known" if namespace == null
 
 unread contains "metadata.labels of the namespace is no map" if {
 	some l in labels
