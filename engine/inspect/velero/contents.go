@@ -2,6 +2,7 @@ package velero
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
@@ -203,6 +204,9 @@ func (c *contents) tarball(t *tarball, info store.Info) {
 		return strings.Compare(a.(map[string]any)["key"].(string), b.(map[string]any)["key"].(string))
 	})
 	objects := map[string]any{"count": int64(c.items)}
+	if c.first.err == nil {
+		objects["digest"] = hex.EncodeToString(c.first.sequence[:])
+	}
 	status, _ := c.backup["status"].(map[string]any)
 	progress, _ := status["progress"].(map[string]any)
 	for field, key := range map[string]string{"reported": "itemsBackedUp", "expected": "totalItems"} {

@@ -39,7 +39,7 @@ type outcome struct {
 	size         int64
 	uncompressed int64
 	entries      int
-	// sequence digests the entries and their order.
+	// sequence digests every entry's name, size and contents, in their order.
 	sequence [sha256.Size]byte
 	err      error
 }

@@ -157,6 +157,15 @@ func TestBackup(t *testing.T) {
 		t.Errorf("restored: %s", text)
 	}
 	c := got.of("BackupContents")
+	other := memory{}
+	maps.Copy(other, m)
+	files := sample()
+	files[len(files)-1].text += " "
+	other["backups/b1/b1.tar.gz"] = gz(tarOf(files...))
+	digest := func(c map[string]any) any { return c["objects"].(map[string]any)["digest"] }
+	if changed := inspect(t, &Source{Store: other}).of("BackupContents"); digest(c) == nil || digest(c) == digest(changed) {
+		t.Errorf("the digest of the objects is %v, and %v of others", digest(c), digest(changed))
+	}
 	for field, want := range map[string]string{
 		"kinds": "map[apps/v1/Deployment:1 v1/Namespace:1 v1/Secret:1]", "secrets": "map[count:1 namespaces:[shop]]", "absent": "[]",
 		"issues": "map[errors:1 messages:[e1 w1 w2] warnings:2]", "operations": "map[failed:1 total:2 unfinished:1]",
