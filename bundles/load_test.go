@@ -160,6 +160,8 @@ func TestProfileProblems(t *testing.T) {
 		{"did you mean", "parametres: {}", `did you mean parameters`},
 		{"nested unknown key", "policies: {retention/kept: {moed: warn}}", `did you mean mode`},
 		{"key of another case", "Mode: warn", "proviso.yaml:3:1: "},
+		{"a key that says nothing", "mode:", `proviso.yaml:3:1: mode says nothing: give it a value, or take it out`},
+		{"one in a policy", "policies: {retention/kept: {mode: null}}", `says nothing`},
 		{"unknown mode", "mode: block", `proviso.yaml:3:7: unknown mode "block": want deny, warn or record`},
 		{"unknown policy", "policies: {retention/kpet: {mode: warn}}", `there is no policy "retention/kpet" (did you mean retention/kept?)`},
 		{"unknown policy in a waiver", "waivers: [{id: a, policy: retention/kpet, subjects: {kind: Schedule}, owner: o, reason: r, approver: a, expires: 2030-01-01}]", `proviso.yaml:3:27: there is no policy "retention/kpet"`},

@@ -4,7 +4,9 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,6 +126,10 @@ func ParseProfile(file string, raw []byte) (*Profile, error) {
 			bad(at, "unknown mode %q: want deny, warn or record", text)
 		}
 	}
+	for _, at := range nulls(p.doc.Value, nil) {
+		// A file that was cut off ends like this, and what is not said is not the strict choice everywhere.
+		bad(at.String(), "%s says nothing: give it a value, or take it out", at)
+	}
 	checkMode("mode", p.Mode)
 	checkMode("unknown", p.Unknown)
 	for id, s := range p.Policies {
@@ -158,6 +164,24 @@ func ParseProfile(file string, raw []byte) (*Profile, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// nulls are the places where a document holds null.
+func nulls(v any, at engine.Path) []engine.Path {
+	var all []engine.Path
+	switch v := v.(type) {
+	case nil:
+		return []engine.Path{at}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			all = append(all, nulls(v[key], append(slices.Clone(at), engine.Step{Key: key}))...)
+		}
+	case []any:
+		for i, e := range v {
+			all = append(all, nulls(e, append(slices.Clone(at), engine.Step{Kind: engine.IndexStep, Index: i}))...)
+		}
+	}
+	return all
 }
 
 func (p *Profile) checkClusters() []error {
