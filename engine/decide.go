@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -18,6 +19,7 @@ type judgement struct {
 	now     time.Time
 	answers map[string]answer
 	shared  *shared
+	asking  *atomic.Int32
 }
 
 // decide makes one decision. The declared types and facts are settled before any language runs.

@@ -208,7 +208,7 @@ func (j *judgement) fact(ctx context.Context, q FactQuery) answer {
 	if q.Names != nil && len(q.Names) == 0 {
 		a = answer{value: []any{}, state: FactFound}
 	} else {
-		v, state, err := j.source.Fact(ctx, q, j.subject)
+		v, state, err := j.ask(ctx, q)
 		a = answer{value: v, state: state, cause: CauseFact}
 		switch {
 		case err != nil:
@@ -224,6 +224,13 @@ func (j *judgement) fact(ctx context.Context, q FactQuery) answer {
 	}
 	j.answers[key] = a
 	return a
+}
+
+// ask tells the watchdog that the time is the source's.
+func (j *judgement) ask(ctx context.Context, q FactQuery) (any, FactState, error) {
+	j.asking.Add(1)
+	defer j.asking.Add(-1)
+	return j.source.Fact(ctx, q, j.subject)
 }
 
 // answers reports whether v has the shape the query asks for.

@@ -14,10 +14,10 @@ func (j *judgement) standing(ctx context.Context, c *compiled, d Decision) bool 
 	}
 	was := *j.subject
 	was.Object = was.Old
-	before := &judgement{subject: &was, source: j.source, now: j.now, answers: map[string]answer{}, shared: &shared{map[any]any{}}}
+	before := &judgement{subject: &was, source: j.source, now: j.now, answers: map[string]answer{}, shared: &shared{map[any]any{}}, asking: j.asking}
 	then := before.decide(ctx, c)
-	if then.Verdict != d.Verdict {
-		return false
+	if then.Verdict != d.Verdict || len(d.Violations) >= maxViolations {
+		return false // of a list that was cut, the rest is not known
 	}
 	if d.Verdict == Unknown {
 		return then.Cause == CauseField && then.Path == d.Path && then.Reason == d.Reason

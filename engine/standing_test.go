@@ -63,3 +63,28 @@ func TestWhatAnUpdateLeavesAsItWas(t *testing.T) {
 		}
 	}
 }
+
+// slowFacts answers after a while: a webhook waits for what is on its way.
+type slowFacts struct{ after time.Duration }
+
+func (s slowFacts) Fact(context.Context, engine.FactQuery, *engine.Subject) (any, engine.FactState, error) {
+	time.Sleep(s.after)
+	return nil, engine.FactUnknown, nil
+}
+
+// A rule is not held to account for what its facts take: three requests that wait for something must not switch it off.
+func TestWaitingForAFactIsNoOverrun(t *testing.T) {
+	p := engine.Policy{ID: "residency/x", Severity: engine.High, Match: engine.Match{{Group: "", Kinds: []string{"Thing"}}}, Rule: weakElements{},
+		Facts: map[string]engine.FactQuery{"class": {Kind: "Class", Name: ".spec.class"}}, Requires: map[string]engine.Type{"spec.list": engine.Array}}
+	set, err := engine.NewSet([]engine.Policy{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set = set.WithLimit(20 * time.Millisecond)
+	sub := engine.Subject{APIVersion: "v1", Kind: "Thing", Name: "a", Operation: engine.Create, Object: map[string]any{"spec": map[string]any{"class": "c", "list": []any{"weak"}}}}
+	for range 5 {
+		if d := set.Judge(context.Background(), sub, slowFacts{100 * time.Millisecond}, time.Now())[0]; d.Cause != engine.CauseFact {
+			t.Fatalf("%v: %s", d.Verdict, d.Reason)
+		}
+	}
+}

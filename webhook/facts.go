@@ -294,7 +294,7 @@ const bookmarks = 75 * time.Second
 func (p pulse) RoundTrip(r *http.Request) (*http.Response, error) {
 	var w *watched
 	for _, one := range p.facts.kinds {
-		if one.path == r.URL.Path {
+		if strings.HasSuffix(r.URL.Path, one.path) { // a proxy may have a path of its own before it
 			w = one
 		}
 	}

@@ -93,6 +93,7 @@ func (i Install) complete() (Install, error) {
 		wrong(len(validation.IsDNS1123Label(text)) > 0 || len(text) > 40, "%q cannot be a name (want at most 40 of a-z, 0-9 and -)", text)
 	}
 	wrong(i.Namespace == "kube-system", "the namespace is kube-system, which no webhook watches (choose one of its own)")
+	wrong(i.Namespace == "velero", "the namespace is velero, and no webhook watches its own: nothing of Velero's would be watched (choose one of its own)")
 	wrong(i.Image == "", "no image is named")
 	wrong(i.Replicas < 2, "%d replica: the loss of one node would close the cluster to backup configuration (want 2 or more)", i.Replicas)
 	wrong(i.TimeoutSeconds < 1 || i.TimeoutSeconds > 30, "a timeout of %d s: the API server takes 1 to 30", i.TimeoutSeconds)

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,7 +42,7 @@ type Server struct {
 	Ready func() error
 	// Drain is how long requests are still taken after the context ended: until every API server has heard of it.
 	Drain time.Duration
-	// MaxBytes is how many bytes of requests may be in flight; 0 is 128 MiB.
+	// MaxBytes is how many bytes of requests each handler may have in flight; 0 is 128 MiB.
 	MaxBytes int64
 	Registry *prometheus.Registry
 	Metrics  *Metrics
@@ -51,8 +52,9 @@ type Server struct {
 	canary   canary
 }
 
-// readWithin is how long a caller may take to send a request, beyond the answer's budget.
-const readWithin = 10 * time.Second
+// bodyWithin is how long a caller may take to send a request; the API server has it whole before it calls. probeWithin is
+// that of who asks whether we are ready.
+const bodyWithin, probeWithin = 3 * time.Second, 10 * time.Second
 
 // Run serves until the context ends and what was in flight then is answered.
 func (s *Server) Run(ctx context.Context) error {
@@ -75,7 +77,7 @@ func (s *Server) Run(ctx context.Context) error {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("/metrics", promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{}))
-	probes := &http.Server{Handler: mux, ReadTimeout: readWithin, WriteTimeout: readWithin}
+	probes := &http.Server{Handler: mux, ReadTimeout: probeWithin, WriteTimeout: probeWithin}
 
 	var wg sync.WaitGroup
 	failed := make(chan error, 2)
@@ -88,9 +90,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.MaxBytes == 0 {
 		s.MaxBytes = 128 << 20
 	}
-	inFlight := semaphore.NewWeighted(s.MaxBytes)
-	for path, h := range s.Handlers {
-		server.Register(path, s.guarded(h.Budget, inFlight, h))
+	for path, h := range s.Handlers { // neither webhook can take what the other needs
+		server.Register(path, s.guarded(h.Budget, semaphore.NewWeighted(s.MaxBytes), h))
 	}
 	wg.Go(func() {
 		if err := server.Start(serving); err != nil {
@@ -110,7 +111,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	stop()
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), readWithin)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeWithin)
 	defer cancel()
 	err = errors.Join(err, probes.Shutdown(closing))
 	wg.Wait()
@@ -131,43 +132,101 @@ func (s *Server) tls(c *tls.Config) {
 	}
 }
 
-// guarded bounds what callers may cost before a handler sees them.
+// guarded bounds what callers may cost before a handler sees them. The budget runs from here on: what a request waits and
+// is read for, its judging has not.
 func (s *Server) guarded(budget time.Duration, inFlight *semaphore.Weighted, next http.Handler) http.Handler {
-	most := s.MaxBytes
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
 		if s.draining.Load() {
 			w.Header().Set("Connection", "close")
 		}
-		if s.ClientCAs != nil && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) && !s.canary.is(r) {
+		own := s.canary.is(r)
+		if s.ClientCAs != nil && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) && !own {
 			http.Error(w, "a client certificate is wanted", http.StatusUnauthorized)
 			return
 		}
-		bytes := min(r.ContentLength, maxBody)
-		if bytes < 0 {
-			bytes = maxBody
-		}
-		bytes = min(bytes+64<<10, most) // what a small request costs too
-		// The fail-open webhook lets in what is turned away: first there is a wait.
-		waiting, cancel := context.WithTimeout(r.Context(), budget/2)
-		err := inFlight.Acquire(waiting, bytes)
-		cancel()
-		if err != nil {
-			s.Metrics.turnedAway()
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many requests are in flight", http.StatusServiceUnavailable)
-			return
-		}
-		defer inFlight.Release(bytes)
 		s.Metrics.enter()
 		defer s.Metrics.leave()
-		deadline := time.Now().Add(budget + readWithin)
 		c := http.NewResponseController(w)
-		if err := errors.Join(c.SetReadDeadline(deadline), c.SetWriteDeadline(deadline)); err != nil {
+		if err := errors.Join(c.SetReadDeadline(start.Add(bodyWithin)), c.SetWriteDeadline(start.Add(budget+bodyWithin))); err != nil {
 			http.Error(w, "deadlines cannot be set", http.StatusInternalServerError)
 			return
 		}
+		ctx, cancel := context.WithDeadlineCause(r.Context(), start.Add(budget), errOver)
+		defer cancel()
+		r = r.WithContext(ctx)
+		if !own {
+			// The fail-open webhook lets in what is turned away: first there is a wait.
+			waiting, stop := context.WithDeadline(ctx, start.Add(budget/2))
+			defer stop()
+			body := &charged{ReadCloser: r.Body, ctx: waiting, to: inFlight, most: s.MaxBytes}
+			defer body.release()
+			if body.charge(smallest) != nil {
+				s.turnAway(w)
+				return
+			}
+			r.Body = body
+			defer func() {
+				if body.refused {
+					s.Metrics.turnedAway()
+				}
+			}()
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (s *Server) turnAway(w http.ResponseWriter) {
+	s.Metrics.turnedAway()
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "too many requests are in flight", http.StatusServiceUnavailable)
+}
+
+// errOver is why judging was stopped where the time was over.
+var errOver = errors.New("the time for an answer was over")
+
+// smallest is what any request is charged with, step how much at once while its body comes: what is only announced costs
+// nobody anything.
+const smallest, step = 64 << 10, 1 << 20
+
+// charged is a body whose bytes are charged as they come.
+type charged struct {
+	io.ReadCloser
+	ctx     context.Context
+	to      *semaphore.Weighted
+	most    int64
+	read    int64
+	held    int64
+	refused bool
+}
+
+// errTurnedAway is a body that there was no room for.
+var errTurnedAway = errors.New("too many requests are in flight")
+
+func (c *charged) charge(n int64) error {
+	n = min(n, c.most-c.held) // one that alone is more than there is room for may be there alone
+	if n <= 0 {
+		return nil
+	}
+	if c.to.Acquire(c.ctx, n) != nil {
+		c.refused = true
+		return errTurnedAway
+	}
+	c.held += n
+	return nil
+}
+
+func (c *charged) release() { c.to.Release(c.held) }
+
+func (c *charged) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.read += int64(n)
+	for c.read > c.held && c.held < c.most {
+		if bad := c.charge(step); bad != nil {
+			return 0, bad
+		}
+	}
+	return n, err
 }
 
 // ready is why the server is not ready; nil where it is.
@@ -182,6 +241,9 @@ func (s *Server) ready() error {
 	now := time.Now()
 	if cert.Leaf != nil && (now.Before(cert.Leaf.NotBefore) || now.After(cert.Leaf.NotAfter)) {
 		return fmt.Errorf("the certificate is valid from %s to %s only", cert.Leaf.NotBefore.UTC().Format(time.RFC3339), cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if cert.Leaf != nil {
+		s.Metrics.expires("leaf", cert.Leaf.NotAfter, now)
 	}
 	if err := s.Ready(); err != nil {
 		return err

@@ -192,14 +192,14 @@ func TestServerIsNotReadyWithAnExpiredCertificate(t *testing.T) {
 
 func TestServerTurnsAwayWhatIsTooMuch(t *testing.T) {
 	hold, entered := make(chan struct{}), make(chan struct{}, 10)
-	l := run(t, func() { entered <- struct{}{}; <-hold }, func(s *Server) { s.MaxBytes = 300 << 10; s.Handlers[FailPath].Budget = 2 * time.Second })
+	l := run(t, func() { entered <- struct{}{}; <-hold }, func(s *Server) { s.MaxBytes = 2 * smallest; s.Handlers[FailPath].Budget = 2 * time.Second })
 	await(t, "ready", l.readyz)
 	// What is not answered the fail-open webhook would let in.
 	if ok, err := allowed(l.post(maxBody)); err != nil || ok {
 		t.Errorf("more than can be judged: allowed %v, %v; want an answer, a denial", ok, err)
 	}
 	var wg sync.WaitGroup
-	for range 2 { // each takes a hundred KiB and what a request costs
+	for range 2 {
 		wg.Go(func() {
 			if ok, err := allowed(l.post(50 << 10)); err != nil || !ok {
 				t.Errorf("in flight: %v, %v", ok, err)
@@ -215,6 +215,28 @@ func TestServerTurnsAwayWhatIsTooMuch(t *testing.T) {
 	wg.Wait()
 	if ok, err := allowed(l.post(50 << 10)); err != nil || !ok {
 		t.Errorf("afterwards: %v, %v", ok, err)
+	}
+}
+
+// Who announces much and sends nothing takes nothing from others.
+func TestServerChargesWhatComes(t *testing.T) {
+	l := run(t, func() {}, func(s *Server) { s.MaxBytes = 4 << 20; s.Handlers[FailPath].Budget = 2 * time.Second })
+	await(t, "ready", l.readyz)
+	for range 20 {
+		c, err := tls.Dial("tcp", l.address(), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", FailPath, maxBody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ok, err := allowed(l.post(100 << 10)); err != nil || !ok {
+		t.Errorf("beside idle callers: allowed %v, %v", ok, err)
+	}
+	if err := l.readyz(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -7,7 +7,6 @@ package webhook
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -80,7 +79,8 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (answer adm
 	}()
 	sub, err := subjectOf(&req.AdmissionRequest)
 	if err != nil {
-		return h.refuse(req, err.Error())
+		// Who makes an object that nobody can read must not get it in by that.
+		return h.answer(req, unjudged(req, err.Error()), nil, "")
 	}
 	sets := h.Sets()
 	if sets == nil {
@@ -104,7 +104,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (answer adm
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, h.Budget, errors.New("the time for an answer was over"))
+	ctx, cancel := context.WithTimeoutCause(ctx, h.Budget, errOver)
 	defer cancel()
 	ctx = context.WithValue(ctx, patienceKey{}, start.Add(h.Budget/3))
 	now := h.Now()
@@ -124,11 +124,14 @@ func (h *Handler) record(req admission.Request, d Decided) {
 
 // refuse is the answer to what cannot be judged: a denial where the API server is to fail closed, else a warning.
 func (h *Handler) refuse(req admission.Request, why string) admission.Response {
-	text := fmt.Sprintf("proviso cannot judge this %s of %s: %s\ndecision %s", req.Operation, req.Kind.Kind, why, req.UID)
 	if h.Side == FailClosed {
-		return h.answer(req, text, nil, "")
+		return h.answer(req, unjudged(req, why), nil, "")
 	}
 	return h.answer(req, "", []string{shorten("proviso cannot judge this: " + why)}, "")
+}
+
+func unjudged(req admission.Request, why string) string {
+	return fmt.Sprintf("proviso cannot judge this %s of %s: %s\ndecision %s", req.Operation, req.Kind.Kind, cut(oneLine(why), longestLine), req.UID)
 }
 
 func (h *Handler) answer(req admission.Request, denial string, warnings []string, set engine.Digest) admission.Response {

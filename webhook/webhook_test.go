@@ -129,13 +129,17 @@ func TestTheFailOpenWebhookNeverDeniesWhatItCannotJudge(t *testing.T) {
 	}{
 		"a rule that fails":  {handler(t, webhook.FailOpen, failing), request("CREATE", object("", ""), ""), "no region is known"},
 		"a rule that panics": {handler(t, webhook.FailOpen, panicking), request("CREATE", object("", ""), ""), "panicked"},
-		"no object":          {handler(t, webhook.FailOpen, failing), request("CREATE", "", ""), "cannot judge"},
 		"no policies":        {&webhook.Handler{Side: webhook.FailOpen, Sets: func() *webhook.Sets { return nil }, Budget: time.Second, Now: time.Now}, request("CREATE", object("", ""), ""), "no policies"},
 	} {
 		open := c.handler.Handle(context.Background(), c.request)
 		if !open.Allowed || len(open.Warnings) != 1 || !strings.Contains(open.Warnings[0], c.want) {
 			t.Errorf("%s: allowed %v, warnings %q, want %q", name, open.Allowed, open.Warnings, c.want)
 		}
+	}
+	// But who makes an object that cannot be read must not get it in by that.
+	deep := object("", `"x":`+strings.Repeat("[", 300)+strings.Repeat("]", 300))
+	if got := handler(t, webhook.FailOpen, failing).Handle(context.Background(), request("CREATE", deep, "")); got.Allowed || !strings.Contains(got.Result.Message, "cannot judge") {
+		t.Errorf("an object nested too deep to be read: %+v", got)
 	}
 	closed := handler(t, webhook.FailClosed, failing)
 	if got := closed.Handle(context.Background(), request("CREATE", object("", ""), "")); got.Allowed || !strings.Contains(got.Result.Message, "it cannot be told whether this is compliant: no region is known") {
