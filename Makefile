@@ -41,7 +41,7 @@ cross:
 # Suites against real servers are never answered from the cache, and one that was skipped is a failure.
 real:
 	@$(TOOLS) || exit 1; log="$$(mktemp)"; trap 'rm -f "$$log" "$$log.code"' EXIT; \
-	{ $(GO) test -count=1 -timeout 20m -v -run '$(REAL)' ./... 2>&1; echo $$? >"$$log.code"; } | tee "$$log" | grep -E '^(=== RUN +[^/]*$$|FAIL|panic: )'; \
+	{ $(GO) test -count=1 -timeout 40m -v -run '$(REAL)' ./... 2>&1; echo $$? >"$$log.code"; } | tee "$$log" | grep -E '^(=== RUN +[^/]*$$|FAIL|panic: )'; \
 	if [ "$$(cat "$$log.code")" != 0 ]; then grep -vE '^(PASS|testing: warning|ok .*no tests to run|\?  )' "$$log"; exit 1; fi; \
 	if grep -E '^ *--- SKIP: ' "$$log"; then echo "real-server suites: the ones above were skipped"; exit 1; fi; \
 	echo "real-server suites that ran:"; sed -n 's/^--- PASS: /  /p' "$$log"

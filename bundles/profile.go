@@ -232,6 +232,27 @@ func (p *Profile) Table() *region.Table {
 	return p.table
 }
 
+// With is the profile with a parameter for every policy that has it, unless it sets that one itself. A nil profile is an
+// empty one.
+func (p *Profile) With(parameter string, values []string) *Profile {
+	if p == nil {
+		p = &Profile{}
+	}
+	with := *p
+	if _, set := p.Parameters[parameter]; !set {
+		list := []any{}
+		for _, v := range values {
+			list = append(list, v)
+		}
+		with.Parameters = maps.Clone(p.Parameters)
+		if with.Parameters == nil {
+			with.Parameters = map[string]any{}
+		}
+		with.Parameters[parameter] = list
+	}
+	return &with
+}
+
 // Problem is a problem at a path of the profile, for what only its user can tell.
 func (p *Profile) Problem(at, message string) error { return p.problem(at, message) }
 

@@ -130,21 +130,24 @@ func (f *Facts) Covers(kinds [][2]string) error {
 	return nil
 }
 
-// Objects are those of a kind that are in the cache, sorted by namespace and name; none where the kind is not watched.
-func (f *Facts) Objects(group, kind, namespace string) []map[string]any {
+// Objects are those of a kind, sorted by namespace and name, as facts would be told of them.
+func (f *Facts) Objects(group, kind, namespace string) ([]map[string]any, error) {
 	w := f.kinds[[2]string{group, kind}]
-	if w == nil || !w.synced() {
-		return nil
+	if w == nil {
+		return nil, fmt.Errorf("%s.%s is not served (install its definition, which serve --print-config prints)", kind, group)
+	}
+	if err := f.usable(w); err != nil {
+		return nil, err
 	}
 	list, err := f.list(context.Background(), w, &client.ListOptions{Namespace: namespace})
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	objects := make([]map[string]any, len(list))
 	for i := range list {
 		objects[i] = list[i].Object
 	}
-	return objects
+	return objects, nil
 }
 
 // Changed is closed at the next event of a kind; nil, which is never closed, where the kind is not watched.

@@ -57,6 +57,8 @@ type Install struct {
 	ProfileYAML []byte
 	// StatusWriters are the users that Velero's server runs as, as in [Handler].
 	StatusWriters []string
+	// Flags are given to the server beside those that follow from the rest.
+	Flags []string
 }
 
 // Rights are what the policies make it necessary to read.

@@ -51,7 +51,7 @@ func (i Install) server() core.PodSpec {
 	} else {
 		args = append(args, "--certificates="+tlsPath)
 	}
-	pod := i.pod("webhook", i.Name, args)
+	pod := i.pod("webhook", i.Name, append(args, i.Flags...))
 	c := &pod.Containers[0]
 	c.Ports = []core.ContainerPort{{Name: "webhook", ContainerPort: Port}, {Name: "probes", ContainerPort: ProbesPort}}
 	probe := func(path string) *core.Probe {

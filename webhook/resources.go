@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"proviso.dev/proviso/engine"
 )
 
 // Resource is where the API server serves a kind.
@@ -113,17 +115,22 @@ func index(all []Resource) map[schema.GroupKind][]Resource {
 }
 
 // Served are the kinds a cluster serves and takes changes of, sorted by group and kind; one that it serves under two names is
-// there twice. A group that does not answer is an error: rules without
-// its kinds would watch less than the policies name.
-func Served(ctx context.Context, d discovery.DiscoveryInterfaceWithContext) ([]Resource, error) {
+// there twice. A group of theirs that does not answer is an error: rules without its kinds would watch less than the policies
+// name. Others may be down.
+func Served(ctx context.Context, d discovery.DiscoveryInterfaceWithContext, theirs []engine.MatchRow) ([]Resource, error) {
 	_, lists, err := discovery.ServerGroupsAndResourcesWithContext(ctx, d)
 	if failed := (*discovery.ErrGroupDiscoveryFailed)(nil); errors.As(err, &failed) {
 		versions := slices.SortedFunc(maps.Keys(failed.Groups), func(a, b schema.GroupVersion) int { return cmp.Compare(a.String(), b.String()) })
 		var errs []error
 		for _, gv := range versions {
+			if !slices.ContainsFunc(theirs, func(row engine.MatchRow) bool { return row.Group == gv.Group }) {
+				continue
+			}
 			errs = append(errs, fmt.Errorf("discover kinds of %s: %w (see kubectl get apiservices)", gv, failed.Groups[gv]))
 		}
-		return nil, errors.Join(errs...)
+		if err = errors.Join(errs...); err != nil {
+			return nil, err
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("discover kinds: %w", err)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/discovery/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/webhook"
 )
 
@@ -96,7 +97,7 @@ func TestServed(t *testing.T) {
 		&meta.APIResourceList{GroupVersion: "example.org/v1", APIResources: []meta.APIResource{{Name: "tapes", Kind: "Tape", Namespaced: true, Verbs: verbs}, {Name: "tapes/status", Kind: "Tape", Namespaced: true, Verbs: verbs},
 			{Name: "cassettes", Kind: "Tape", Namespaced: true, Verbs: meta.Verbs{"create"}}, {Name: "spools", Kind: "Tape", Namespaced: true, Verbs: meta.Verbs{"get"}},
 			{Name: "tapes/scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Namespaced: true, Verbs: verbs}}},
-	))
+	), nil)
 	want := []webhook.Resource{
 		{Versions: []string{"v1"}, Kind: "Namespace", Plural: "namespaces", Subresources: []string{"finalize", "status"}},
 		{Versions: []string{"v1"}, Kind: "Pod", Plural: "pods", Subresources: []string{"ephemeralcontainers"}, Namespaced: true},
@@ -112,19 +113,26 @@ func TestServed(t *testing.T) {
 
 // A group whose server is down would leave its kinds unwatched.
 func TestServedPartly(t *testing.T) {
-	d := discovering(&meta.APIResourceList{GroupVersion: "v1", APIResources: []meta.APIResource{{Name: "pods", Kind: "Pod"}}}, &meta.APIResourceList{GroupVersion: "metrics.example.org/v1"})
-	asked := 0
-	d.PrependReactor("get", "resource", func(clienttesting.Action) (bool, runtime.Object, error) {
-		if asked++; asked == 1 {
-			return false, nil, nil
-		}
-		return true, nil, errors.New("no endpoints")
-	})
-	_, err := webhook.Served(t.Context(), d)
+	partly := func() *fake.FakeDiscovery {
+		d := discovering(&meta.APIResourceList{GroupVersion: "v1", APIResources: []meta.APIResource{{Name: "pods", Kind: "Pod"}}}, &meta.APIResourceList{GroupVersion: "metrics.example.org/v1"})
+		asked := 0
+		d.PrependReactor("get", "resource", func(clienttesting.Action) (bool, runtime.Object, error) {
+			if asked++; asked == 1 {
+				return false, nil, nil
+			}
+			return true, nil, errors.New("no endpoints")
+		})
+		return d
+	}
+	if _, err := webhook.Served(t.Context(), partly(), []engine.MatchRow{{Group: "velero.io", Kinds: []string{"Backup"}}}); err != nil {
+		t.Errorf("a group that no policy is for does not answer: %v", err)
+	}
+	theirs := []engine.MatchRow{{Group: "", Kinds: []string{"Pod"}}, {Group: "metrics.example.org", Kinds: []string{"Measure"}}}
+	_, err := webhook.Served(t.Context(), partly(), theirs)
 	if err == nil || !strings.Contains(err.Error(), "discover kinds of ") || !strings.Contains(err.Error(), "no endpoints (see kubectl get apiservices)") {
 		t.Errorf("a group that does not answer: %v", err)
 	}
-	if _, err := webhook.Served(t.Context(), discovering()); err == nil {
+	if _, err := webhook.Served(t.Context(), discovering(), nil); err == nil {
 		t.Error("a cluster that serves nothing is believed")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,7 +42,8 @@ type serving struct {
 	timeout, drain, maxAge  time.Duration
 	caLife, leafLife, sharp time.Duration
 	reload                  time.Duration
-	statusWriters           []string
+	statusWriters, users    []string
+	flags                   []string
 	printConfig             bool
 	image                   string
 	certManager             bool
@@ -63,7 +65,18 @@ serves.`,
 			if v.timeout < time.Second || v.timeout > 30*time.Second {
 				return fmt.Errorf("--timeout %v: want 1s to 30s, as the webhook configuration's timeoutSeconds", v.timeout)
 			}
+			if c.Flags().Changed(veleroUser) {
+				v.users = v.statusWriters
+			}
 			if v.printConfig {
+				if v.clientCA != "" {
+					return errors.New("--client-ca: what is printed mounts no such file; add the volume and the flag to the Deployment")
+				}
+				for _, name := range carried {
+					if f := c.Flags().Lookup(name); f.Changed {
+						v.flags = append(v.flags, "--"+name+"="+strings.Trim(f.Value.String(), "[]"))
+					}
+				}
 				return v.print(c.Context(), s, c.Flags().Changed("context"))
 			}
 			return v.run(c.Context(), s)
@@ -79,7 +92,7 @@ serves.`,
 	f.StringVar(&v.probes, "probes", ":8080", "address of /healthz, /readyz and /metrics")
 	f.StringVar(&v.certificates, "certificates", own, "own, an authority of our own in one Secret; or the folder of tls.crt and tls.key, which are read again when they change")
 	f.StringVar(&v.caBundle, "ca-bundle", "", "file of the authority of --certificates, for --print-config")
-	f.StringSliceVar(&v.statusWriters, "velero-user", []string{"system:serviceaccount:velero:velero"}, "users that Velero's server runs as: what it writes into the status of its own kinds is not judged")
+	f.StringSliceVar(&v.statusWriters, veleroUser, []string{"system:serviceaccount:velero:velero"}, "users that Velero's server runs as: what it writes into the status of its own kinds is not judged")
 	f.StringVar(&v.clientCA, "client-ca", "", "file of the authorities one of which must have signed the API server's client certificate")
 	f.DurationVar(&v.timeout, "timeout", 5*time.Second, "timeoutSeconds of the webhook configuration; answers come half a second before it")
 	f.DurationVar(&v.drain, "drain", 15*time.Second, "how long requests are still taken after SIGTERM")
@@ -93,6 +106,11 @@ serves.`,
 	f.BoolVar(&v.certManager, "cert-manager", false, "let cert-manager make the certificates, for --print-config")
 	return c
 }
+
+// veleroUser is the flag that names Velero's users, carried what the printed Deployment is given of what was asked for.
+const veleroUser = "velero-user"
+
+var carried = []string{veleroUser, "drain", "max-age", "reload", "ca-life", "leaf-life", "ca-overlap"}
 
 // own is the word for certificates of our own.
 const own = "own"
@@ -117,7 +135,7 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	l := &loader{file: v.profile, namespace: v.namespace, metrics: metrics, log: log, bell: make(chan struct{})}
+	l := &loader{file: v.profile, namespace: v.namespace, metrics: metrics, log: log, users: v.users, bell: make(chan struct{})}
 	if err := l.read(); err != nil {
 		return err
 	}
@@ -130,12 +148,7 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	for path, side := range map[string]webhook.Side{webhook.FailPath: webhook.FailClosed, webhook.IgnorePath: webhook.FailOpen} {
 		server.Handlers[path] = &webhook.Handler{Side: side, Sets: l.sets, Facts: l.facts, Own: l.own(), Record: recorder(log), StatusWriters: v.statusWriters, Budget: budget, WaiverNamespace: v.namespace, Now: time.Now, Metrics: metrics}
 	}
-	server.Ready = func() error {
-		if l.sets() == nil {
-			return errors.New("no policies are loaded")
-		}
-		return l.facts.Fresh(metrics)
-	}
+	server.Ready = l.ready
 	objects, err := dynamic.NewForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("connect to the cluster: %w", err)
@@ -189,7 +202,7 @@ func (v *serving) watch(ctx context.Context, cluster *rest.Config, l *loader) er
 	if err != nil {
 		return fmt.Errorf("connect to the cluster: %w", err)
 	}
-	if l.known, err = webhook.Served(ctx, asking); err != nil {
+	if l.known, err = webhook.Served(ctx, asking, l.sets().Closed.Rows()); err != nil {
 		return err
 	}
 	if err := l.plan(); err != nil {

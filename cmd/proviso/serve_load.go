@@ -37,6 +37,11 @@ type loader struct {
 	objects   objects
 	seen      [sha256.Size]byte
 	now       atomic.Pointer[webhook.Sets]
+	// overlaid is whether the cluster's own were taken in.
+	overlaid atomic.Bool
+	told     string // what was wrong with them last
+	// users are Velero's, where others than the policies know.
+	users []string
 	// bell is closed when other policies are put into force.
 	bell chan struct{}
 }
@@ -53,11 +58,16 @@ func (l *loader) sets() *webhook.Sets { return l.now.Load() }
 
 // read reads profile and policies and puts them into force.
 func (l *loader) read() error {
+	_, sources, err := readProfile(l.file)
+	if err != nil {
+		return err
+	}
+	// What changes after this is read at the next look.
+	seen := l.fingerprint(sources)
 	profile, sources, err := readProfile(l.file)
 	if err != nil {
 		return err
 	}
-	seen := l.fingerprint(sources)
 	for i := range sources {
 		sources[i].Lazy = false // what is wrong is to be told before a request depends on it
 	}
@@ -67,7 +77,16 @@ func (l *loader) read() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	sets, err := selected(catalogue, profile, l.objects)
+	o := l.objects
+	if l.overlaid.Load() {
+		// A Profile object that the new policies make nothing of would loosen by that.
+		all, wrong, err := l.gather(catalogue, profile)
+		if err = errors.Join(append(wrong, err)...); err != nil {
+			return fmt.Errorf("hold the cluster's waivers and profiles against the new policies: %w", err)
+		}
+		o = all
+	}
+	sets, err := selected(catalogue, profile, o, l.users)
 	if err != nil {
 		return err
 	}
@@ -76,7 +95,7 @@ func (l *loader) read() error {
 			return err
 		}
 	}
-	l.catalogue, l.profile, l.seen = catalogue, profile, seen
+	l.catalogue, l.profile, l.objects, l.seen = catalogue, profile, o, seen
 	l.force(sets)
 	return nil
 }
@@ -102,7 +121,13 @@ func (l *loader) openKinds() []webhook.Resource {
 	return webhook.OpenKinds(l.sets().Open.Rows(), l.known, moved(l.profile))
 }
 
-func selected(c *bundles.Catalogue, p *bundles.Profile, o objects) (*webhook.Sets, error) {
+// usersParameter is what policies call the users that Velero's server runs as.
+const usersParameter = "veleroServiceAccounts"
+
+func selected(c *bundles.Catalogue, p *bundles.Profile, o objects, users []string) (*webhook.Sets, error) {
+	if len(users) > 0 {
+		p = p.With(usersParameter, users)
+	}
 	with := func(d bundles.Defaults) (*engine.Set, error) {
 		set, err := c.Select(p.Tightened(o.tighter), d)
 		if err != nil {
@@ -170,9 +195,13 @@ func asked(set *engine.Set) [][2]string {
 
 // keep reloads when files change, and when waivers or profiles of the cluster do.
 func (l *loader) keep(ctx context.Context, every time.Duration) error {
-	tick := time.NewTicker(every)
+	tick, soon := time.NewTicker(every), time.NewTicker(100*time.Millisecond)
 	defer tick.Stop()
+	defer soon.Stop()
 	for {
+		if l.overlaid.Load() {
+			soon.Stop() // it is for the start alone
+		}
 		waivers, profiles := l.facts.Changed(webhook.Group, "Waiver"), l.facts.Changed(webhook.Group, "Profile")
 		l.overlay()
 		select {
@@ -180,6 +209,7 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-waivers:
 		case <-profiles:
+		case <-soon.C:
 		case <-tick.C:
 			_, sources, err := readProfile(l.file)
 			if err == nil && l.fingerprint(sources) == l.seen {
@@ -196,31 +226,22 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// overlay puts the cluster's waivers and profiles into force. One that cannot be read counts for nothing, and is told.
+// overlay puts the cluster's waivers and profiles into force. One that cannot be read counts for nothing, and is told; where
+// they are not known, those that were stay.
 func (l *loader) overlay() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var o objects
-	for _, object := range l.facts.Objects(webhook.Group, "Waiver", l.namespace) {
-		w, err := l.catalogue.WaiverOf(object)
-		if err != nil {
-			l.log.Error("a Waiver object counts for nothing", "error", err.Error())
-			continue
-		}
-		o.waivers = append(o.waivers, w)
+	o, wrong, err := l.gather(l.catalogue, l.profile)
+	if err != nil {
+		l.tell("waivers and profiles are not known; those in force stay", err)
+		return
 	}
-	for _, object := range l.facts.Objects(webhook.Group, "Profile", "") {
-		t, err := l.catalogue.TighteningOf(object, l.profile, closedDefaults)
-		if err != nil {
-			l.log.Error("a Profile object counts for nothing", "error", err.Error())
-			continue
-		}
-		o.tighter = append(o.tighter, t)
-	}
+	l.tell("some objects count for nothing", errors.Join(wrong...))
+	l.overlaid.Store(true)
 	if fmt.Sprint(o) == fmt.Sprint(l.objects) {
 		return
 	}
-	sets, err := selected(l.catalogue, l.profile, o)
+	sets, err := selected(l.catalogue, l.profile, o, l.users)
 	if err != nil {
 		l.metrics.Refused()
 		l.log.Error("waivers and profiles refused; the last good policies stay in force", "error", err.Error())
@@ -228,6 +249,52 @@ func (l *loader) overlay() {
 	}
 	l.objects = o
 	l.force(sets)
+}
+
+// tell logs what is wrong once, not at every look.
+func (l *loader) tell(what string, err error) {
+	if fmt.Sprint(err) != l.told && err != nil {
+		l.log.Error(what, "error", err.Error())
+	}
+	l.told = fmt.Sprint(err)
+}
+
+// gather reads the waivers and profiles that are objects of the cluster, and what is wrong with them.
+func (l *loader) gather(c *bundles.Catalogue, p *bundles.Profile) (o objects, wrong []error, err error) {
+	waivers, err := l.facts.Objects(webhook.Group, "Waiver", l.namespace)
+	if err != nil {
+		return o, nil, err
+	}
+	profiles, err := l.facts.Objects(webhook.Group, "Profile", "")
+	if err != nil {
+		return o, nil, err
+	}
+	for _, object := range waivers {
+		if w, err := c.WaiverOf(object); err != nil {
+			wrong = append(wrong, err)
+		} else {
+			o.waivers = append(o.waivers, w)
+		}
+	}
+	for _, object := range profiles {
+		if t, err := c.TighteningOf(object, p, closedDefaults); err != nil {
+			wrong = append(wrong, err)
+		} else {
+			o.tighter = append(o.tighter, t)
+		}
+	}
+	return o, wrong, nil
+}
+
+// ready is why the policies in force are not those that should be; nil where they are.
+func (l *loader) ready() error {
+	switch {
+	case l.sets() == nil:
+		return errors.New("no policies are loaded")
+	case !l.overlaid.Load():
+		return errors.New("the cluster's waivers and profiles are not known yet")
+	}
+	return l.facts.Fresh(l.metrics)
 }
 
 // own are the checks of our own kinds.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"k8s.io/client-go/discovery"
@@ -21,11 +22,18 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 	if err != nil {
 		return err
 	}
+	if profile != nil {
+		for i, b := range profile.Bundles {
+			if b != "builtin" && !filepath.IsAbs(b) {
+				return profile.Problem(fmt.Sprintf("bundles[%d]", i), fmt.Sprintf("%s is a folder beside the profile, and the Pods get the profile alone: put it into the image, and name it by its absolute path", b))
+			}
+		}
+	}
 	catalogue, err := bundles.Read(profile.Table(), sources...)
 	if err != nil {
 		return err
 	}
-	sets, err := selected(catalogue, profile, objects{})
+	sets, err := selected(catalogue, profile, objects{}, v.users)
 	if err != nil {
 		return err
 	}
@@ -39,7 +47,7 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 		if err != nil {
 			return fmt.Errorf("connect to the cluster: %w", err)
 		}
-		if known, err = webhook.Served(ctx, asking); err != nil {
+		if known, err = webhook.Served(ctx, asking, sets.Closed.Rows()); err != nil {
 			return err
 		}
 	}
@@ -50,7 +58,7 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 	for _, d := range dropped {
 		fmt.Fprintf(s.err, "not watched: %s of %s: %s\n", strings.Join(d.Operations, ", "), strings.TrimSuffix(d.Kind+"."+d.Group, "."), d.Reason)
 	}
-	install := webhook.Install{Name: v.name, Namespace: v.namespace, Image: v.image, TimeoutSeconds: int32(v.timeout.Seconds()), StatusWriters: v.statusWriters}
+	install := webhook.Install{Name: v.name, Namespace: v.namespace, Image: v.image, TimeoutSeconds: int32(v.timeout.Seconds()), StatusWriters: v.statusWriters, Flags: v.flags}
 	if install.ProfileYAML, err = v.profileText(); err != nil {
 		return err
 	}
