@@ -171,7 +171,7 @@ violations contains {"message": "never", "path": "spec.provider"} if {
 	for i := range 3 {
 		writePolicy(t, filepath.Join(dir, "loops"), fmt.Sprint("loop-", i), `{group: velero.io, kinds: [VolumeSnapshotLocation]}`, "", rule)
 	}
-	h.writeProfile(t, guardProfile+"bundles: [builtin, ./loops]\n")
+	h.writeProfile(t, guardProfile+"bundles: [builtin, "+filepath.Join(dir, "loops")+"]\n")
 	r, c := h.single(t, "looping", h)
 	l := under(t, 40, c.locations)
 	quiet := time.Now().Add(time.Second)
