@@ -117,9 +117,6 @@ func NewFacts(ctx context.Context, config *rest.Config, mapper meta.RESTMapper, 
 // Start fills the caches and keeps them until the context ends.
 func (f *Facts) Start(ctx context.Context) error { return f.cache.Start(ctx) }
 
-// NeedLeaderElection is false: every replica has its own caches.
-func (f *Facts) NeedLeaderElection() bool { return false }
-
 // Covers reports whether every one of the kinds is watched.
 func (f *Facts) Covers(kinds [][2]string) error {
 	for _, gk := range kinds {
