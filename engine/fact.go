@@ -222,7 +222,9 @@ func (j *judgement) fact(ctx context.Context, q FactQuery) answer {
 			a.state, a.why = FactUnknown, fmt.Sprintf("the source answered with %s", describe(v))
 		}
 	}
-	j.answers[key] = a
+	if !errors.Is(context.Cause(ctx), errYield) { // then it is asked again
+		j.answers[key] = a
+	}
 	return a
 }
 

@@ -25,9 +25,6 @@ const (
 	maxViolations = 100
 )
 
-// overruns counts how often a policy ran into a limit that only the watchdog enforces.
-type overruns struct{ atomic.Int32 }
-
 // errLimit is the cause of a rule's context when the watchdog ends it.
 var errLimit = errors.New("limit")
 
@@ -73,12 +70,17 @@ type bench struct {
 	generation int
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
-	// asking counts the workers that wait for a fact: that time is the source's, not the rule's.
+	// asking counts the workers that wait for a fact or for a slot of the slow lane: that time is not the rule's.
 	asking atomic.Int32
+	// slow is the policy at next, where its run holds a slot of the slow lane.
+	slow *compiled
+	// told is whether the run at next was told to yield and has not stopped yet.
+	told bool
 }
 
 func (b *bench) work(generation int) {
 	j := &judgement{subject: b.subject, source: b.facts, now: b.now, answers: map[string]answer{}, shared: &shared{map[any]any{}}, asking: &b.asking}
+	yielded := false
 	for {
 		b.mu.Lock()
 		if b.generation != generation {
@@ -92,21 +94,49 @@ func (b *bench) work(generation int) {
 			return
 		}
 		c, ctx := b.list[b.next], b.ctx
+		b.told = false
 		b.mu.Unlock()
 
+		if (yielded || c.suspect()) && !b.queue(ctx, c, generation) {
+			return
+		}
 		d := j.decide(ctx, c)
 		d.Standing = j.standing(ctx, c, d)
 
 		b.mu.Lock()
-		if b.generation == generation {
+		yielded = d.Verdict == Unknown && errors.Is(context.Cause(ctx), errYield)
+		if b.generation == generation && !yielded {
 			b.put(c, d)
 		}
 		b.mu.Unlock()
 	}
 }
 
+// queue waits for a slot of the slow lane, which put gives back, and reports whether the worker is still wanted.
+func (b *bench) queue(ctx context.Context, c *compiled, generation int) bool {
+	b.asking.Add(1)
+	entered := c.enter(ctx)
+	b.asking.Add(-1)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.generation != generation:
+		if entered {
+			c.leave()
+		}
+		return false
+	case entered:
+		b.slow = c
+	}
+	return true
+}
+
 // put stores the decision for the policy at next and moves on.
 func (b *bench) put(c *compiled, d Decision) {
+	if b.slow == c {
+		c.leave()
+		b.slow = nil
+	}
 	d.Policy = c.Policy
 	if d.Verdict == Fail || d.Verdict == Unknown {
 		if d.Waiver = b.set.waiverFor(c.ID, b.subject, b.now); d.Waiver != nil {
@@ -147,6 +177,10 @@ func (b *bench) watch() {
 			continue
 		}
 		stuck++
+		if stuck == 1 && b.yields(at) {
+			stuck = 0
+			continue
+		}
 		switch {
 		case told && stuck >= grace:
 			if b.abandon(at+1, fmt.Sprintf("the rule did not stop at its limit of %v", b.set.limit)) {
@@ -170,6 +204,25 @@ func (b *bench) watch() {
 			stuck, told = 0, true
 		}
 	}
+}
+
+// yields takes a slot of the slow lane for the rule that ran past a tick, or has it run again when there is one. It
+// reports whether the rule was told to stop for that.
+func (b *bench) yields(at int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next != at || b.slow != nil || b.told {
+		return false
+	}
+	c := b.list[at]
+	if c.tryEnter() {
+		b.slow = c
+		return false
+	}
+	b.told = true
+	b.cancel(errYield)
+	b.ctx, b.cancel = context.WithCancelCause(b.parent)
+	return true
 }
 
 // abandon leaves the worker behind, answers Unknown for the policies before upTo that have no decision yet, and starts

@@ -105,7 +105,7 @@ type compiled struct {
 	labels    []string // the labels that decide
 	needsOld  bool
 	needsUser bool
-	overruns  *overruns
+	*pace
 }
 
 func compile(p *Policy) (*compiled, error) {
@@ -128,7 +128,7 @@ func compile(p *Policy) (*compiled, error) {
 			}
 		}
 	}
-	c := &compiled{Policy: p, overruns: new(overruns)}
+	c := &compiled{Policy: p, pace: new(pace)}
 	var err error
 	if c.declared, err = declarations(p); err != nil {
 		return fail(err)

@@ -88,8 +88,19 @@ func (a *Authority) Bundle() []byte {
 	return nil
 }
 
+// expires is when the authority that signed the leaf expires; zero before there is one.
+func (a *Authority) expires() time.Time {
+	if s := a.state.Load(); s != nil {
+		return s.authority.NotAfter
+	}
+	return time.Time{}
+}
+
 // Start keeps authority, bundle and leaf in order until the context ends.
 func (a *Authority) Start(ctx context.Context, log func(error)) error {
+	if err := a.Metrics.expires("ca", a.expires); err != nil {
+		return fmt.Errorf("keep certificates: %w", err)
+	}
 	_, leaf, overlap := a.life()
 	tick := time.NewTicker(max(min(leaf/20, overlap/5, time.Minute), 10*time.Millisecond))
 	defer tick.Stop()
@@ -236,8 +247,6 @@ func (a *Authority) sign(secret *corev1.Secret, published []byte) error {
 		return err
 	}
 	a.state.Store(state)
-	a.Metrics.expires("ca", authority.NotAfter, now)
-	a.Metrics.expires("leaf", state.leaf.Leaf.NotAfter, now)
 	return nil
 }
 

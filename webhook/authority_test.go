@@ -2,12 +2,17 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // A year and a half of an authority's life in steps of two hours, with two replicas of which one lags behind: at each both
@@ -110,5 +115,60 @@ func TestALeafWaitsForItsBundle(t *testing.T) {
 	}
 	if _, err := a.GetCertificate(nil); err == nil {
 		t.Error("a leaf is served whose authority nobody was told of")
+	}
+}
+
+type unreachable struct{ client.Client }
+
+func (unreachable) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return errors.New("nobody answers")
+}
+
+// The time that is left is told at each scrape, whatever else has stopped.
+func TestCertificateExpiryIsToldAtTheScrape(t *testing.T) {
+	var none atomic.Bool
+	l := run(t, func() {}, func(s *Server) {
+		valid := s.Certificate
+		s.Certificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if none.Load() {
+				return nil, fmt.Errorf("there is none")
+			}
+			return valid(h)
+		}
+	})
+	await(t, "ready", l.readyz)
+	now, a := time.Now(), &Authority{Hosts: []string{"h"}, Now: time.Now, Metrics: l.Metrics, CALife: 2 * time.Hour, LeafLife: time.Hour}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	a.Client = unreachable{}
+	if err := a.Start(ended, func(error) {}); err != nil {
+		t.Fatal(err)
+	}
+	left := func() map[string]float64 {
+		return scraped(t, l.Registry, "proviso_certificate_expires_seconds")
+	}
+	if got := left(); got["ca"] != 0 {
+		t.Errorf("%v s are left of an authority that is not there", got["ca"])
+	}
+	secret := &corev1.Secret{}
+	if _, err := a.advance(secret, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.sign(secret, bundleOf(secret)); err != nil {
+		t.Fatal(err)
+	}
+	first := left()
+	if most := 2 * time.Hour.Seconds(); first["ca"] > most || first["ca"] < most-60 || first["leaf"] > most/2 || first["leaf"] < most/2-60 {
+		t.Errorf("after %v there are %v s left", time.Since(now), first)
+	}
+	await(t, "time passes", func() error {
+		if again := left(); again["ca"] >= first["ca"] || again["leaf"] >= first["leaf"] {
+			return fmt.Errorf("%v, and %v before", again, first)
+		}
+		return nil
+	})
+	none.Store(true)
+	if got := left(); got["leaf"] != 0 {
+		t.Errorf("%v s are left of a certificate that is not there", got["leaf"])
 	}
 }

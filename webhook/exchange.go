@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := admission.Request{AdmissionRequest: *review.Request}
-	write(w, req, h.Handle(r.Context(), req))
+	ctx := context.WithValue(r.Context(), authenticatedKey{}, r.TLS != nil && len(r.TLS.VerifiedChains) > 0)
+	write(w, req, h.Handle(ctx, req))
 }
 
 func write(w http.ResponseWriter, req admission.Request, answer admission.Response) {

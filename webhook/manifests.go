@@ -139,7 +139,7 @@ func (i Install) Objects(fail, ignore []admissionregistration.RuleWithOperations
 	all = append(all, i.access(rights)...)
 	all = append(all, i.settings()...)
 	all = append(all, i.workloads()...)
-	return append(all, i.configuration(fail, ignore)), nil
+	return append(all, i.Configuration(fail, ignore)), nil
 }
 
 // meta is the metadata of one of our objects.
@@ -164,10 +164,10 @@ func (i Install) namespace() runtime.Object {
 	return &core.Namespace{TypeMeta: typed("", "v1", "Namespace"), ObjectMeta: m}
 }
 
-// configuration is the webhooks. The namespaces left out are named by the label that the API server itself sets, which
+// Configuration is the webhooks, of an install of which name, namespace and timeout are said. The namespaces left out are named by the label that the API server itself sets, which
 // nobody can put on another one. Proviso's own kinds have a webhook that leaves out none: waivers lie in our namespace, and
 // a rule on them never stands in the way of our pods.
-func (i Install) configuration(fail, ignore []admissionregistration.RuleWithOperations) runtime.Object {
+func (i Install) Configuration(fail, ignore []admissionregistration.RuleWithOperations) *admissionregistration.ValidatingWebhookConfiguration {
 	isOwn := func(r admissionregistration.RuleWithOperations) bool { return r.APIGroups[0] == Group }
 	others := slices.DeleteFunc(slices.Clone(fail), isOwn)
 	own := slices.DeleteFunc(slices.Clone(fail), func(r admissionregistration.RuleWithOperations) bool { return !isOwn(r) })

@@ -177,7 +177,7 @@ func TestLeastRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			secretRoles, namespaces := 0, 0
+			secretRoles, namespaces, compares := 0, 0, 0
 			for _, o := range all {
 				switch role := o.(type) {
 				case *rbac.ClusterRole:
@@ -196,6 +196,9 @@ func TestLeastRights(t *testing.T) {
 						if isConfig && slices.Contains(writes, "update") != (install.Certificates == webhook.Own) {
 							t.Errorf("%s may %v", role.Name, r)
 						}
+						if isConfig && slices.Contains(r.Verbs, "get") {
+							compares++
+						}
 					}
 				case *rbac.Role:
 					secretRoles++
@@ -205,6 +208,9 @@ func TestLeastRights(t *testing.T) {
 						}
 					}
 				}
+			}
+			if compares != 1 {
+				t.Errorf("%d roles may read the webhook configuration, want the webhook's", compares)
 			}
 			if wantRoles := map[bool]int{true: 1}[install.Certificates == webhook.Own]; secretRoles != wantRoles || namespaces != 2 {
 				t.Errorf("%d roles for Secrets and %d for namespaces, want %d and 2", secretRoles, namespaces, wantRoles)

@@ -60,7 +60,7 @@ const bodyWithin, probeWithin = 3 * time.Second, 10 * time.Second
 func (s *Server) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	if err := s.canary.prepare(); err != nil {
+	if err := errors.Join(s.canary.prepare(), s.Metrics.expires("leaf", s.expires)); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", s.Probes)
@@ -242,13 +242,19 @@ func (s *Server) ready() error {
 	if cert.Leaf != nil && (now.Before(cert.Leaf.NotBefore) || now.After(cert.Leaf.NotAfter)) {
 		return fmt.Errorf("the certificate is valid from %s to %s only", cert.Leaf.NotBefore.UTC().Format(time.RFC3339), cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
-	if cert.Leaf != nil {
-		s.Metrics.expires("leaf", cert.Leaf.NotAfter, now)
-	}
 	if err := s.Ready(); err != nil {
 		return err
 	}
 	return s.canary.trouble()
+}
+
+// expires is when the certificate that is served expires; zero where there is none.
+func (s *Server) expires() time.Time {
+	cert, err := s.Certificate(&tls.ClientHelloInfo{ServerName: s.ServerName})
+	if err != nil || cert.Leaf == nil {
+		return time.Time{}
+	}
+	return cert.Leaf.NotAfter
 }
 
 // watchCanary tries, again and again, whether what must be denied is.

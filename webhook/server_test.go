@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -255,44 +253,6 @@ func TestServerJudgesWhatTheAPIServerTakes(t *testing.T) {
 	}
 }
 
-func TestServerDemandsClientCertificates(t *testing.T) {
-	authority, key, err := newAuthority(time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, private, err := pair(authority, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := run(t, func() {}, func(s *Server) {
-		s.ClientCAs = x509.NewCertPool()
-		s.ClientCAs.AddCert(ca)
-	})
-	await(t, "ready, for the canary needs no certificate", l.readyz)
-	if answer, err := l.post(0); err != nil || answer.StatusCode != http.StatusUnauthorized {
-		t.Errorf("without a certificate: %v, %v", answer, err)
-	}
-	r, err := http.NewRequest(http.MethodPost, "https://"+l.address()+FailPath, bytes.NewReader(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set(canaryHeader, "guess")
-	if answer, err := l.client.Do(r); err != nil || answer.StatusCode != http.StatusUnauthorized {
-		t.Errorf("with a guessed token: %v, %v", answer, err)
-	}
-	leaf, err := newClientLeaf(ca, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.client.Transport.(*http.Transport).CloseIdleConnections()
-	with := l.client.Transport.(*http.Transport).Clone()
-	with.TLSClientConfig.Certificates = []tls.Certificate{*leaf}
-	l.client = &http.Client{Transport: with}
-	if ok, err := allowed(l.post(0)); err != nil || !ok {
-		t.Errorf("with a certificate: %v, %v", ok, err)
-	}
-}
-
 // What is in flight when the server is told to end is answered, and so is what comes while others still send.
 func TestServerDrains(t *testing.T) {
 	hold, entered := make(chan struct{}), make(chan struct{}, 100)
@@ -334,19 +294,4 @@ func TestServerDrains(t *testing.T) {
 	if _, err := l.post(0); err == nil {
 		t.Error("it still answers")
 	}
-}
-
-// newClientLeaf is what the API server would show.
-func newClientLeaf(ca *x509.Certificate, key any) (*tls.Certificate, error) {
-	leaf, err := newLeaf(ca, key, []string{"kube-apiserver"}, time.Now(), time.Hour)
-	if err != nil {
-		return nil, err
-	}
-	t := *leaf.Leaf
-	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	der, err := x509.CreateCertificate(rand.Reader, &t, ca, leaf.Leaf.PublicKey, key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: leaf.PrivateKey}, nil
 }

@@ -34,6 +34,12 @@ type Decided struct {
 	Problems  []string
 	SetDigest engine.Digest
 	Allowed   bool
+	// Authenticated is whether the caller showed a certificate that an authority of [Server.ClientCAs] signed. Without those
+	// nobody did, and whoever reaches the port can have made the request up.
+	Authenticated bool
+	// Repeated is whether a request of this ID was decided a few minutes ago at most: the API server may ask twice, and who
+	// overheard a request can send it again.
+	Repeated bool
 }
 
 // Handler answers admission requests of one side. Its fields are set before its first use.
@@ -55,12 +61,17 @@ type Handler struct {
 	WaiverNamespace string
 	Now             func() time.Time
 	Metrics         *Metrics
+
+	recent recent
 }
 
 // Group is that of Proviso's own kinds.
 const Group = "proviso.dev"
 
 type patienceKey struct{}
+
+// authenticatedKey is for whether the caller is known to be an API server.
+type authenticatedKey struct{}
 
 // Patience is until when a fact that is not there yet may be waited for, in an admission request.
 func Patience(ctx context.Context) time.Time {
@@ -99,7 +110,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (answer adm
 	if sub.Group() == Group {
 		if check := h.Own[sub.Kind]; check != nil && sub.Operation != engine.Delete {
 			if problems := check(sub); len(problems) > 0 {
-				h.record(req, Decided{ID: string(req.UID), At: h.Now(), Side: h.Side, Subject: sub, Problems: problems, SetDigest: set.Digest()})
+				h.record(ctx, req, Decided{At: h.Now(), Subject: sub, Problems: problems, SetDigest: set.Digest()})
 				return h.answer(req, own(sub, problems, string(req.UID)), nil, set.Digest())
 			}
 		}
@@ -109,14 +120,18 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (answer adm
 	ctx = context.WithValue(ctx, patienceKey{}, start.Add(h.Budget/3))
 	now := h.Now()
 	decisions := set.Judge(ctx, sub, h.Facts, now)
-	h.Metrics.decided(h.Side, decisions)
 	denial, warnings := words{subject: &sub, id: string(req.UID), set: set.Digest(), namespace: h.WaiverNamespace}.say(decisions)
-	h.record(req, Decided{ID: string(req.UID), At: now, Side: h.Side, Subject: sub, Decisions: decisions, SetDigest: set.Digest(), Allowed: denial == ""})
+	h.record(ctx, req, Decided{At: now, Subject: sub, Decisions: decisions, SetDigest: set.Digest(), Allowed: denial == ""})
 	return h.answer(req, denial, warnings, set.Digest())
 }
 
-// record keeps what was decided, unless it was only tried.
-func (h *Handler) record(req admission.Request, d Decided) {
+// record counts what was decided, a repeated request not again, and keeps it unless it was only tried.
+func (h *Handler) record(ctx context.Context, req admission.Request, d Decided) {
+	d.ID, d.Side = string(req.UID), h.Side
+	d.Authenticated, _ = ctx.Value(authenticatedKey{}).(bool)
+	if d.Repeated = h.recent.seen(d.ID, d.At); !d.Repeated {
+		h.Metrics.decided(h.Side, d.Decisions)
+	}
 	if h.Record != nil && (req.DryRun == nil || !*req.DryRun) {
 		h.Record(d)
 	}

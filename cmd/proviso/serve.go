@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	admissionregistration "k8s.io/api/admissionregistration/v1"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -135,8 +136,15 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	l := &loader{file: v.profile, namespace: v.namespace, metrics: metrics, log: log, users: v.users, bell: make(chan struct{})}
-	if err := l.read(); err != nil {
+	objects, err := dynamic.NewForConfig(cluster)
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	l := &loader{file: v.profile, install: v.install(), metrics: metrics, log: log, users: v.users, bell: make(chan struct{})}
+	l.live = func(ctx context.Context) (*admissionregistration.ValidatingWebhookConfiguration, error) {
+		return webhook.Live(ctx, objects.Resource(webhook.Configurations), v.name)
+	}
+	if err := l.read(ctx); err != nil {
 		return err
 	}
 	if err := v.watch(ctx, cluster, l); err != nil {
@@ -149,10 +157,6 @@ func (v *serving) run(ctx context.Context, s streams) error {
 		server.Handlers[path] = &webhook.Handler{Side: side, Sets: l.sets, Facts: l.facts, Own: l.own(), Record: recorder(log), StatusWriters: v.statusWriters, Budget: budget, WaiverNamespace: v.namespace, Now: time.Now, Metrics: metrics}
 	}
 	server.Ready = l.ready
-	objects, err := dynamic.NewForConfig(cluster)
-	if err != nil {
-		return fmt.Errorf("connect to the cluster: %w", err)
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	// What the server stands on ends after it.
 	under, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -167,6 +171,9 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	})
 	group.Go(func() error { return watchOver(under, objects.Resource(webhook.Profiles), metrics, log) })
 	group.Go(func() error {
+		return (&webhook.Comparison{Live: l.live, Wanted: l.wanted, Metrics: metrics, Log: log}).Run(under)
+	})
+	group.Go(func() error {
 		defer stop()
 		return server.Run(ctx)
 	})
@@ -174,6 +181,11 @@ func (v *serving) run(ctx context.Context, s streams) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+// install is what is installed of what was asked for.
+func (v *serving) install() webhook.Install {
+	return webhook.Install{Name: v.name, Namespace: v.namespace, Image: v.image, TimeoutSeconds: int32(v.timeout.Seconds()), StatusWriters: v.statusWriters, Flags: v.flags}
 }
 
 // restConfig leads to the cluster of a kubeconfig context, or to the one this runs in.
@@ -205,9 +217,10 @@ func (v *serving) watch(ctx context.Context, cluster *rest.Config, l *loader) er
 	if l.known, err = webhook.Served(ctx, asking, l.sets().Closed.Rows()); err != nil {
 		return err
 	}
-	if err := l.plan(); err != nil {
+	if l.start, err = l.planned(l.sets().Closed, l.profile); err != nil {
 		return err
 	}
+	l.plan = l.start
 	l.facts, err = webhook.NewFacts(ctx, cluster, mapper, asked(l.sets().Closed))
 	if err != nil {
 		return err
@@ -245,7 +258,7 @@ func (v *serving) certify(ctx context.Context, cluster *rest.Config, server *web
 	if err != nil {
 		return fmt.Errorf("connect to the cluster: %w", err)
 	}
-	a := &webhook.Authority{Client: direct, Namespace: v.namespace, Secret: webhook.Install{Name: v.name}.AuthoritySecret(), Configuration: v.name, CALife: v.caLife, LeafLife: v.leafLife, Overlap: v.sharp, Now: time.Now, Metrics: server.Metrics,
+	a := &webhook.Authority{Client: direct, Namespace: v.namespace, Secret: v.install().AuthoritySecret(), Configuration: v.name, CALife: v.caLife, LeafLife: v.leafLife, Overlap: v.sharp, Now: time.Now, Metrics: server.Metrics,
 		Hosts: []string{server.ServerName, v.name + "." + v.namespace + ".svc.cluster.local"}}
 	if v.host != "" {
 		a.Hosts = append(a.Hosts, v.host)
@@ -302,19 +315,23 @@ func watchOver(ctx context.Context, profiles dynamic.ResourceInterface, metrics 
 	}
 }
 
-// recorder logs what is not compliant: who decided what about which object, and nothing of what is in it.
+// recorder logs what is not compliant: who decided what about which object, asked by whom, and nothing of what is in it.
 func recorder(log *slog.Logger) func(webhook.Decided) {
 	return func(d webhook.Decided) {
+		caller := "unauthenticated"
+		if d.Authenticated {
+			caller = "authenticated"
+		}
+		log := log.With("id", d.ID, "caller", caller, "repeated", d.Repeated, "webhook", d.Side.String(), "operation", d.Subject.Operation, "kind", d.Subject.Kind, "group", d.Subject.Group(), "namespace", d.Subject.Namespace, "name", d.Subject.Name)
 		if len(d.Problems) > 0 {
-			log.Info("refused", "id", d.ID, "operation", d.Subject.Operation, "kind", d.Subject.Kind, "group", d.Subject.Group(), "namespace", d.Subject.Namespace, "name", d.Subject.Name, "problems", len(d.Problems))
+			log.Info("refused", "problems", len(d.Problems))
 		}
 		for i := range d.Decisions {
 			one := &d.Decisions[i]
 			if one.Verdict.String() == "pass" || one.Verdict.String() == "notApplicable" {
 				continue
 			}
-			log.Info("decision", "id", d.ID, "webhook", d.Side.String(), "operation", d.Subject.Operation, "kind", d.Subject.Kind, "group", d.Subject.Group(), "namespace", d.Subject.Namespace, "name", d.Subject.Name,
-				"policy", one.Policy.ID, "verdict", one.Verdict.String(), "effect", one.Effect.String(), "waived", one.Waived, "allowed", d.Allowed, "policySet", string(d.SetDigest))
+			log.Info("decision", "policy", one.Policy.ID, "verdict", one.Verdict.String(), "effect", one.Effect.String(), "waived", one.Waived, "allowed", d.Allowed, "policySet", string(d.SetDigest))
 		}
 	}
 }

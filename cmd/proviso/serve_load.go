@@ -9,11 +9,14 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	admissionregistration "k8s.io/api/admissionregistration/v1"
 
 	"proviso.dev/proviso/bundles"
 	"proviso.dev/proviso/engine"
@@ -22,19 +25,27 @@ import (
 )
 
 // loader keeps the policies in force: those of the profile's file, with the waivers and profiles that are objects of the
-// cluster. A reload is all or nothing; the last good policies stay.
+// cluster. A reload is all or nothing; the last good policies stay. Policies that need more than the API server asks us
+// about are refused by a reload; a start has no others to stay with and loads them, and then the alarm about gaps is up
+// until the configuration that belongs to them is installed.
 type loader struct {
-	file, namespace string
-	metrics         *webhook.Metrics
-	log             *slog.Logger
-	known           []webhook.Resource
-	facts           *webhook.Facts
-	watched         map[string]bool // operations on kinds that the webhook configuration names
+	file    string
+	install webhook.Install
+	metrics *webhook.Metrics
+	log     *slog.Logger
+	known   []webhook.Resource
+	facts   *webhook.Facts
+	// live reads the webhook configuration that is installed.
+	live func(context.Context) (*admissionregistration.ValidatingWebhookConfiguration, error)
+	// start is the plan of the start.
+	start plan
 
 	mu        sync.Mutex
 	catalogue *bundles.Catalogue
 	profile   *bundles.Profile
+	plan      plan
 	objects   objects
+	listed    listed // what objects were made of
 	seen      [sha256.Size]byte
 	now       atomic.Pointer[webhook.Sets]
 	// overlaid is whether the cluster's own were taken in.
@@ -57,7 +68,7 @@ var closedDefaults, openDefaults = bundles.Defaults{Mode: engine.ModeWarn, Unkno
 func (l *loader) sets() *webhook.Sets { return l.now.Load() }
 
 // read reads profile and policies and puts them into force.
-func (l *loader) read() error {
+func (l *loader) read(ctx context.Context) error {
 	_, sources, err := readProfile(l.file)
 	if err != nil {
 		return err
@@ -75,13 +86,15 @@ func (l *loader) read() error {
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	o := l.objects
 	if l.overlaid.Load() {
-		// A Profile object that the new policies make nothing of would loosen by that.
-		all, wrong, err := l.gather(catalogue, profile)
-		if err = errors.Join(append(wrong, err)...); err != nil {
+		// A Profile object that the new policies make nothing of would loosen by that. Where they cannot be listed now, those
+		// in force stay, and so do those the new policies are held against.
+		if listed, err := l.list(); err == nil {
+			l.listed = listed
+		}
+		all, wrong := gather(catalogue, profile, l.listed)
+		if err := errors.Join(wrong...); err != nil {
 			return fmt.Errorf("hold the cluster's waivers and profiles against the new policies: %w", err)
 		}
 		o = all
@@ -90,12 +103,21 @@ func (l *loader) read() error {
 	if err != nil {
 		return err
 	}
-	if l.watched != nil {
-		if err := l.covered(sets.Closed); err != nil {
+	next := l.plan
+	if l.facts != nil {
+		if next, err = l.planned(sets.Closed, profile); err != nil {
+			return err
+		}
+		if err := l.facts.Covers(asked(sets.Closed)); err != nil {
+			return err
+		}
+		if err := l.covered(ctx, next); err != nil {
 			return err
 		}
 	}
-	l.catalogue, l.profile, l.objects, l.seen = catalogue, profile, o, seen
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.catalogue, l.profile, l.objects, l.seen, l.plan = catalogue, profile, o, seen, next
 	l.force(sets)
 	return nil
 }
@@ -149,37 +171,34 @@ func selected(c *bundles.Catalogue, p *bundles.Profile, o objects, users []strin
 	return &webhook.Sets{Closed: closed, Open: open}, err
 }
 
-// plan notes what the webhook configuration that belongs to these policies watches.
-func (l *loader) plan() error {
-	rows := l.sets().Closed.Rows()
-	if _, _, _, err := webhook.Rules(rows, l.known, moved(l.profile)); err != nil {
-		return fmt.Errorf("plan what is watched: %w", err)
-	}
-	l.watched = map[string]bool{}
-	for _, key := range operations(rows) {
-		l.watched[key] = true
-	}
-	return nil
+// wanted is the webhook configuration that belongs to the policies in force.
+func (l *loader) wanted() *admissionregistration.ValidatingWebhookConfiguration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.plan.configuration
 }
 
-func operations(rows []engine.MatchRow) []string {
-	var all []string
-	for _, row := range rows {
-		for _, operation := range row.Operations {
-			all = append(all, operation+" of "+row.Kinds[0]+"."+row.Group)
+// covered refuses a plan that the API server would not ask us by. What is installed decides; where that cannot be read, what
+// was wanted at the start.
+func (l *loader) covered(ctx context.Context, next plan) error {
+	for _, what := range slices.Sorted(maps.Keys(next.dropped)) {
+		if _, before := l.start.dropped[what]; !before {
+			return fmt.Errorf("%s is not watched: %s (what was installed after the start is seen after a restart)", what, next.dropped[what])
 		}
 	}
-	return all
-}
-
-// covered refuses policies that need what is not watched, or no right was given for.
-func (l *loader) covered(set *engine.Set) error {
-	for _, key := range operations(set.Rows()) {
-		if !l.watched[key] {
-			return fmt.Errorf("%s is not watched: install what serve --print-config prints now, and restart", strings.TrimSuffix(key, "."))
-		}
+	if reflect.DeepEqual(next.configuration, l.plan.configuration) {
+		return nil
 	}
-	return l.facts.Covers(asked(set))
+	which := "that is installed"
+	live, err := l.live(ctx)
+	if err != nil {
+		live, which = l.start.configuration, fmt.Sprintf("of the start (the one that is installed is not known: %v)", err)
+	}
+	gaps := webhook.Gaps(live, next.configuration)
+	if len(gaps) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the webhook configuration %s is not enough for the new policies: %s: install what they need, and they are loaded (proviso serve --print-config | kubectl apply -f -)", which, strings.Join(gaps, "; "))
 }
 
 // asked are the kinds to be watched: those that policies ask about, and our own. Secrets are never among them, and no
@@ -216,7 +235,7 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 				continue
 			}
 			if err == nil {
-				err = l.read()
+				err = l.read(ctx)
 			}
 			if err != nil {
 				l.metrics.Refused()
@@ -231,11 +250,13 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 func (l *loader) overlay() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o, wrong, err := l.gather(l.catalogue, l.profile)
+	from, err := l.list()
 	if err != nil {
 		l.tell("waivers and profiles are not known; those in force stay", err)
 		return
 	}
+	l.listed = from
+	o, wrong := gather(l.catalogue, l.profile, from)
 	l.tell("some objects count for nothing", errors.Join(wrong...))
 	l.overlaid.Store(true)
 	if fmt.Sprint(o) == fmt.Sprint(l.objects) {
@@ -259,31 +280,35 @@ func (l *loader) tell(what string, err error) {
 	l.told = fmt.Sprint(err)
 }
 
-// gather reads the waivers and profiles that are objects of the cluster, and what is wrong with them.
-func (l *loader) gather(c *bundles.Catalogue, p *bundles.Profile) (o objects, wrong []error, err error) {
-	waivers, err := l.facts.Objects(webhook.Group, "Waiver", l.namespace)
+// listed are the waivers and profiles of the cluster as they are written.
+type listed struct{ waivers, profiles []map[string]any }
+
+func (l *loader) list() (listed, error) {
+	waivers, err := l.facts.Objects(webhook.Group, "Waiver", l.install.Namespace)
 	if err != nil {
-		return o, nil, err
+		return listed{}, err
 	}
 	profiles, err := l.facts.Objects(webhook.Group, "Profile", "")
-	if err != nil {
-		return o, nil, err
-	}
-	for _, object := range waivers {
+	return listed{waivers, profiles}, err
+}
+
+// gather reads the waivers and profiles that are objects of the cluster, and what is wrong with them.
+func gather(c *bundles.Catalogue, p *bundles.Profile, from listed) (o objects, wrong []error) {
+	for _, object := range from.waivers {
 		if w, err := c.WaiverOf(object); err != nil {
 			wrong = append(wrong, err)
 		} else {
 			o.waivers = append(o.waivers, w)
 		}
 	}
-	for _, object := range profiles {
+	for _, object := range from.profiles {
 		if t, err := c.TighteningOf(object, p, closedDefaults); err != nil {
 			wrong = append(wrong, err)
 		} else {
 			o.tighter = append(o.tighter, t)
 		}
 	}
-	return o, wrong, nil
+	return o, wrong
 }
 
 // ready is why the policies in force are not those that should be; nil where they are.
@@ -307,8 +332,8 @@ func (l *loader) own() map[string]func(engine.Subject) []string {
 	}
 	return map[string]func(engine.Subject) []string{
 		"Waiver": func(sub engine.Subject) []string {
-			if sub.Namespace != l.namespace {
-				return []string{fmt.Sprintf("waivers count in namespace %s only: create it there", l.namespace)}
+			if sub.Namespace != l.install.Namespace {
+				return []string{fmt.Sprintf("waivers count in namespace %s only: create it there", l.install.Namespace)}
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	admissionregistration "k8s.io/api/admissionregistration/v1"
 	"k8s.io/client-go/discovery"
 
 	"proviso.dev/proviso/bundles"
+	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/engine/inspect/cluster"
 	"proviso.dev/proviso/webhook"
 )
@@ -58,7 +60,7 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 	for _, d := range dropped {
 		fmt.Fprintf(s.err, "not watched: %s of %s: %s\n", strings.Join(d.Operations, ", "), strings.TrimSuffix(d.Kind+"."+d.Group, "."), d.Reason)
 	}
-	install := webhook.Install{Name: v.name, Namespace: v.namespace, Image: v.image, TimeoutSeconds: int32(v.timeout.Seconds()), StatusWriters: v.statusWriters, Flags: v.flags}
+	install := v.install()
 	if install.ProfileYAML, err = v.profileText(); err != nil {
 		return err
 	}
@@ -107,6 +109,27 @@ func (v *serving) profileText() ([]byte, error) {
 		return nil, fmt.Errorf("read profile: %w", err)
 	}
 	return raw, nil
+}
+
+// plan is what is to be watched for a set of policies.
+type plan struct {
+	configuration *admissionregistration.ValidatingWebhookConfiguration
+	dropped       map[string]string // why which operations on kinds are in no rule
+}
+
+// planned is the plan for policies: the webhook configuration that belongs to them.
+func (l *loader) planned(set *engine.Set, p *bundles.Profile) (plan, error) {
+	fail, ignore, dropped, err := webhook.Rules(set.Rows(), l.known, moved(p))
+	if err != nil {
+		return plan{}, fmt.Errorf("plan what is watched: %w", err)
+	}
+	next := plan{l.install.Configuration(fail, ignore), map[string]string{}}
+	for _, d := range dropped {
+		for _, operation := range d.Operations {
+			next.dropped[operation+" of "+strings.TrimSuffix(d.Kind+"."+d.Group, ".")] = d.Reason
+		}
+	}
+	return next, nil
 }
 
 // moved are the kinds that the profile moves to the other webhook.

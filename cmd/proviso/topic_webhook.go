@@ -16,7 +16,7 @@ Two webhooks
   fail    keeps requests out while nobody answers: what says where backups go, when they are made and how long they live
           (locations, schedules, classes, buckets), creating a Restore or DeleteBackupRequest, and our own kinds.
   ignore  lets them in: claims, volumes, namespaces, workloads, Velero's Backup. What came in unasked is judged at once all
-          the same: the metric proviso_standing_violations counts it.
+          the same: the metric proviso_standing_findings counts what fails, and what cannot be told.
   failurePolicy: {PersistentVolumeClaim: Fail} in the profile moves a kind. Secrets, kube-system and Proviso's own namespace
   are never watched. What Velero's server writes into the status of its own kinds never waits for us (--velero-user).
 
@@ -36,13 +36,18 @@ Kinds
 Certificates
   own         an authority of our own in one Secret. A new one is published beside the old before anybody uses it.
   DIR         tls.crt and tls.key, read again when they change.
-  --cert-manager with --print-config lets cert-manager make them. --client-ca demands the API server's client certificate.
+  --cert-manager with --print-config lets cert-manager make them. --client-ca demands the API server's client certificate;
+  without it anybody who reaches the port can make requests up, and the log says "caller":"unauthenticated".
+  proviso_certificate_expires_seconds is the time that is left.
 
 Running
   /readyz is true while the certificate is valid, the policies are loaded, the watches are alive, and an object that must be
-  denied is denied through our own port. proviso_canary_denied{way="apiserver"} says whether the API server still asks us.
-  Profile and policies are read again when they change, all or nothing: what cannot be read, or needs what is not watched,
-  is refused and the last good policies stay. SIGTERM drains for --drain.
+  denied is denied through our own port. proviso_canary_denied{way="apiserver"} says whether the API server still asks us,
+  proviso_configuration_gaps in how much the webhook configuration falls short of what the policies want (-1 where that
+  cannot be read); the log names each gap. Alert on both: no webhook is asked about changes of its own configuration.
+  Profile and policies are read again when they change, all or nothing: what cannot be read, or needs what is not installed,
+  is refused and the last good policies stay. Apply what --print-config prints now, and it is loaded. A restart loads it
+  either way, and the gaps are an alarm. SIGTERM drains for --drain.
 
 In the API server itself
   proviso bundle export-vap writes what CEL alone can decide as ValidatingAdmissionPolicies: a floor that holds when every

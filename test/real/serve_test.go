@@ -333,7 +333,7 @@ func TestRealAdmissionSeesWhatCameInUnasked(t *testing.T) {
 		return nil
 	})
 	g.apply(t, c)
-	standing := `proviso_standing_violations{policy="completeness/nothing-excluded"}`
+	standing := `proviso_standing_findings{policy="completeness/nothing-excluded",verdict="fail"}`
 	until(t, 30*time.Second, "the namespace to be seen", func(context.Context) error {
 		if n := g.first.metric(t, standing); n != "1" {
 			return fmt.Errorf("%s is %q", standing, n)

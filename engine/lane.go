@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+)
+
+// errYield is the cause of a rule's context when it is to run again later, with a slot of the slow lane.
+var errYield = errors.New("yield")
+
+// slowLane has the slots for rules that run past a tick: half of the processors, so that rules that run long, or for ever,
+// leave the other half to what is quick. The processors are the process's, and so is the lane.
+var slowLane = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
+// pace is how a policy's rule has been running: it is suspect while it runs long somewhere, and once it ran into its limit.
+type pace struct {
+	// overruns counts how often the rule ran into a limit that only the watchdog enforces.
+	overruns atomic.Int32
+	// slow counts the runs that hold a slot of the slow lane.
+	slow atomic.Int32
+}
+
+func (p *pace) suspect() bool {
+	n := p.overruns.Load()
+	return n < maxOverruns && (n > 0 || p.slow.Load() > 0)
+}
+
+// enter waits for a slot of the slow lane and reports whether it has one; the context's end gives none.
+func (p *pace) enter(ctx context.Context) bool {
+	select {
+	case slowLane <- struct{}{}:
+		p.slow.Add(1)
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// tryEnter is enter without waiting.
+func (p *pace) tryEnter() bool {
+	select {
+	case slowLane <- struct{}{}:
+		p.slow.Add(1)
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *pace) leave() {
+	p.slow.Add(-1)
+	<-slowLane
+}

@@ -1,0 +1,99 @@
+package webhook
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"testing"
+	"time"
+)
+
+func TestServerDemandsClientCertificates(t *testing.T) {
+	authority, key, err := newAuthority(time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, private, err := pair(authority, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := make(chan Decided, 10)
+	l := run(t, func() {}, func(s *Server) {
+		s.ClientCAs = x509.NewCertPool()
+		s.ClientCAs.AddCert(ca)
+		s.Handlers[FailPath].Record = func(d Decided) { recorded <- d }
+	})
+	await(t, "ready, for the canary needs no certificate", l.readyz)
+	if answer, err := l.post(0); err != nil || answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without a certificate: %v, %v", answer, err)
+	}
+	r, err := http.NewRequest(http.MethodPost, "https://"+l.address()+FailPath, bytes.NewReader(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set(canaryHeader, "guess")
+	if answer, err := l.client.Do(r); err != nil || answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("with a guessed token: %v, %v", answer, err)
+	}
+	leaf, err := newClientLeaf(ca, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.client.Transport.(*http.Transport).CloseIdleConnections()
+	with := l.client.Transport.(*http.Transport).Clone()
+	with.TLSClientConfig.Certificates = []tls.Certificate{*leaf}
+	l.client = &http.Client{Transport: with}
+	if ok, err := allowed(l.post(0)); err != nil || !ok {
+		t.Errorf("with a certificate: %v, %v", ok, err)
+	}
+	if d := <-recorded; !d.Authenticated || len(recorded) > 0 {
+		t.Errorf("with a certificate: recorded %+v", d)
+	}
+}
+
+// Without a word on who may call, anybody who reaches the port can have made a request up.
+func TestServerTellsUnauthenticatedCallers(t *testing.T) {
+	recorded := make(chan Decided, 10)
+	l := run(t, func() {}, func(s *Server) { s.Handlers[FailPath].Record = func(d Decided) { recorded <- d } })
+	await(t, "ready", l.readyz)
+	authority, key, err := newAuthority(time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, private, err := pair(authority, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := newClientLeaf(ca, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, show := range [][]tls.Certificate{nil, {*leaf}} { // of an authority that nobody named
+		with := l.client.Transport.(*http.Transport).Clone()
+		with.TLSClientConfig.Certificates = show
+		l.client = &http.Client{Transport: with}
+		if ok, err := allowed(l.post(0)); err != nil || !ok {
+			t.Fatalf("%v, %v", ok, err)
+		}
+		if d := <-recorded; d.Authenticated {
+			t.Errorf("recorded %+v, and nobody vouches for the caller", d)
+		}
+	}
+}
+
+// newClientLeaf is what the API server would show.
+func newClientLeaf(ca *x509.Certificate, key any) (*tls.Certificate, error) {
+	leaf, err := newLeaf(ca, key, []string{"kube-apiserver"}, time.Now(), time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	t := *leaf.Leaf
+	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	der, err := x509.CreateCertificate(rand.Reader, &t, ca, leaf.Leaf.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: leaf.PrivateKey}, nil
+}
