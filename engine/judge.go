@@ -15,6 +15,8 @@ const (
 	ticks = 20
 	// grace is how many ticks a rule that was told to stop has for stopping; then it is left behind.
 	grace = 2
+	// reserve is the part of its limit that a run must have left beyond it: processors may be scarce.
+	reserve = 4
 	// factTicks is how many ticks a source of facts may take beyond the rule's limit; what asks it bounds it, too.
 	factTicks = 240 * ticks
 	// maxOverruns is how often a rule may run into its limit before it is no longer asked.
@@ -97,11 +99,14 @@ func (b *bench) work(generation int) {
 		b.told = false
 		b.mu.Unlock()
 
-		if (yielded || c.suspect()) && !b.queue(ctx, c, generation) {
+		d, wanted := b.queue(ctx, c, generation, yielded)
+		if !wanted {
 			return
 		}
-		d := j.decide(ctx, c)
-		d.Standing = j.standing(ctx, c, d)
+		if d.Cause == NoCause {
+			d = j.decide(ctx, c)
+			d.Standing = j.standing(ctx, c, d)
+		}
 
 		b.mu.Lock()
 		yielded = d.Verdict == Unknown && errors.Is(context.Cause(ctx), errYield)
@@ -112,11 +117,20 @@ func (b *bench) work(generation int) {
 	}
 }
 
-// queue waits for a slot of the slow lane, which put gives back, and reports whether the worker is still wanted.
-func (b *bench) queue(ctx context.Context, c *compiled, generation int) bool {
+// queue has a suspect rule wait for a slot of the slow lane, which put gives back, and reports whether the worker is still
+// wanted. Who has no time left to run a rule to its limit takes no slot from those who have: the decision says so.
+func (b *bench) queue(ctx context.Context, c *compiled, generation int, yielded bool) (d Decision, wanted bool) {
+	if !yielded && !c.suspect() {
+		return d, true
+	}
+	waiting, cancel := ctx, context.CancelFunc(func() {})
+	if deadline, bound := b.parent.Deadline(); bound {
+		waiting, cancel = context.WithDeadline(ctx, deadline.Add(-b.set.limit-b.set.limit/reserve))
+	}
 	b.asking.Add(1)
-	entered := c.enter(ctx)
+	entered := waiting.Err() == nil && c.enter(waiting)
 	b.asking.Add(-1)
+	cancel()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -124,11 +138,13 @@ func (b *bench) queue(ctx context.Context, c *compiled, generation int) bool {
 		if entered {
 			c.leave()
 		}
-		return false
+		return d, false
 	case entered:
 		b.slow = c
+	case ctx.Err() == nil:
+		d = Decision{Reason: "the rule runs long on other subjects, and there was no time to wait for it", Cause: CauseLimit}
 	}
-	return true
+	return d, true
 }
 
 // put stores the decision for the policy at next and moves on.

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -57,5 +58,31 @@ func TestSlowRulesLeaveProcessors(t *testing.T) {
 				t.Errorf("%d ran past a tick at once, want at most %d", n, slots)
 			}
 		})
+	}
+}
+
+// Requests that wait for a rule that never ends still have it found out: who has no time left for it takes no turn.
+func TestEndlessRulesAreFoundOutByRequests(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	s := newSet(t, engine.Policy{Rule: ruleFunc(func(ctx context.Context, _ engine.Input) ([]engine.Violation, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})}).WithLimit(limit)
+	ask := func() engine.Decision {
+		ctx, cancel := context.WithTimeout(context.Background(), limit*3/2)
+		defer cancel()
+		return s.Judge(ctx, schedule(nil), nil, time.Time{})[0]
+	}
+	end := time.Now().Add(5 * time.Second)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for time.Now().Before(end) && !strings.Contains(ask().Reason, "no longer asked") {
+			}
+		})
+	}
+	wg.Wait()
+	if d := ask(); !strings.Contains(d.Reason, "no longer asked") {
+		t.Errorf("after 5s it is still asked: %q", d.Reason)
 	}
 }
