@@ -47,7 +47,9 @@ func (u *Unread) Unwrap() error { return u.Err }
 type Result struct {
 	Subject   *Subject
 	Decisions []Decision
-	Unread    *Unread
+	// Answers are the facts the decisions rest on, where Header.Answers asks for them.
+	Answers []Answered
+	Unread  *Unread
 }
 
 // Report is what one run found: a header, the results as they come, and, once all results were taken, a trailer.
@@ -68,6 +70,8 @@ type Header struct {
 	Policies  int
 	// Simulated marks a run whose At is not the clock's.
 	Simulated bool
+	// Answers keeps the facts of every subject for evidence.
+	Answers bool
 }
 
 // Run judges everything the inspector yields, several subjects at a time, and reports in the inspector's order. Memory
@@ -76,7 +80,7 @@ func (s *Set) Run(ctx context.Context, in Inspector, facts FactSource, h Header)
 	h.SetDigest, h.Policies = s.digest, len(s.policies)
 	t := newTally(s, h.At)
 	return Report{Header: h, Trailer: t.trailer, Results: func(yield func(Result) bool) {
-		for r := range s.stream(ctx, in, facts, h.At) {
+		for r := range s.stream(ctx, in, facts, h) {
 			t.add(r)
 			if !yield(r) {
 				t.Stopped = true
@@ -90,7 +94,7 @@ func (s *Set) Run(ctx context.Context, in Inspector, facts FactSource, h Header)
 // perWorker is how many results may wait, for each worker, on one that is slow.
 const perWorker = 16
 
-func (s *Set) stream(ctx context.Context, in Inspector, facts FactSource, now time.Time) iter.Seq[Result] {
+func (s *Set) stream(ctx context.Context, in Inspector, facts FactSource, h Header) iter.Seq[Result] {
 	return func(yield func(Result) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -104,7 +108,16 @@ func (s *Set) stream(ctx context.Context, in Inspector, facts FactSource, now ti
 		for range workers {
 			wg.Go(func() {
 				for j := range todo {
-					j.Decisions = s.Judge(ctx, *j.Subject, facts, now)
+					source := facts
+					var answers *Answers
+					if h.Answers {
+						answers = &Answers{From: facts}
+						source = answers
+					}
+					j.Decisions = s.Judge(ctx, *j.Subject, source, h.At)
+					if answers != nil {
+						j.Answers = answers.Kept()
+					}
 					close(j.ready)
 				}
 			})

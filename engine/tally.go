@@ -69,6 +69,8 @@ type Trailer struct {
 	Stopped bool
 	// Complete is whether something was judged, everything was read and nothing is unknown.
 	Complete bool
+	// Since says what changed since an earlier run; nil where there is none to compare with.
+	Since *Since
 }
 
 // tally counts while a run streams.

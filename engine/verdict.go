@@ -33,6 +33,8 @@ const (
 	ModeRecord
 )
 
+func (m Mode) String() string { return effects[m] }
+
 // ParseMode reads deny, warn or record.
 func ParseMode(text string) (Mode, bool) {
 	for i, e := range effects {

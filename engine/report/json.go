@@ -22,7 +22,7 @@ var schema []byte
 func Schema() []byte { return bytes.Clone(schema) }
 
 // JSON writes the canonical form: one object, each decision on a line of its own, written as the run streams. All keys
-// are always there but "simulated"; a list is never null. [Schema] describes it.
+// are always there but "simulated" and "since"; a list is never null. [Schema] describes it.
 //
 // What was not read comes after the decisions and is kept until then, a bounded number of each kind; unreadOmitted
 // counts the rest. So do restore plans and plansOmitted.
@@ -75,6 +75,9 @@ func JSON(w io.Writer, r engine.Report, o Options) error {
 	d.close()
 	d.field("plansOmitted", found.seen-len(found.kept))
 	d.field("coverage", jsonCoverage{t.Coverage.Expected, t.Coverage.Covered, jsonFiles{t.Coverage.FilesWithoutPolicy, list(t.Coverage.FirstFiles)}, list(t.Coverage.KindsWithoutPolicy)})
+	if t.Since != nil {
+		d.field("since", jsonSinceOf(t.Since))
+	}
 	d.field("complete", t.Complete)
 	d.field("summary", t.Summary)
 	return d.end()

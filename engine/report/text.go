@@ -49,6 +49,7 @@ func Text(w io.Writer, r engine.Report, o Options) error {
 	trailer := r.Trailer()
 	t.plans(&found, o)
 	t.unread(&missed, o)
+	t.since(trailer.Since, o)
 	t.trailer(trailer, files.n, o)
 	if p := o.Profile; p.File != "" {
 		t.line("judged by the profile %s (%s)", p.File, string(p.Digest))
