@@ -28,7 +28,8 @@ type Source struct {
 	// Only restricts it to the policies with these ids; none is all.
 	Only []string
 	// Lazy leaves rules and schemas to be compiled when they are first asked, so that a run costs what it needs. It is for
-	// the built-in policies, which tests have compiled: what is wrong with another's is to be told before the run.
+	// policies that were compiled before, the built-in ones by tests and those of a pack by who made it: what is wrong with
+	// another's is to be told before the run.
 	Lazy bool
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -20,6 +21,9 @@ import (
 // else; that the rule reads what is declared and declares what it reads; that good fixtures pass, and do not once a
 // required field is gone or mistyped; that bad ones fail exactly on the lines that say so; that the README's examples do
 // the same. All problems are joined, each with its place.
+//
+// Fixtures are judged with the defaults of the parameters; with the first of a parameter's examples where it has any, so
+// that a policy that is not for everybody shows what it does where it is set.
 func Check(regions *region.Table, src Source) (*Catalogue, error) {
 	cat, err := Read(regions, src)
 	errs := []error{err}
@@ -33,16 +37,33 @@ func Check(regions *region.Table, src Source) (*Catalogue, error) {
 var headings = []string{"Why", "Bad", "Good", "Fix"}
 
 func (f *Folder) check() []error {
-	set, err := engine.NewSet([]engine.Policy{f.Policy})
+	policy := f.Policy
+	policy.Params = f.exampleParams()
+	set, err := engine.NewSet([]engine.Policy{policy})
 	if err != nil {
 		return []error{f.problem("", err.Error())}
 	}
 	c := &checker{Folder: f, set: set}
+	for _, bad := range f.checkParams(policy.Params) {
+		c.errs = append(c.errs, f.problem("params.properties"+bad.at, "the example "+bad.message))
+	}
 	c.files()
 	c.placeholders()
 	c.reads()
 	c.readme()
 	return c.errs
+}
+
+// exampleParams are the parameters that fixtures are judged with.
+func (f *Folder) exampleParams() map[string]any {
+	params := maps.Clone(f.Params)
+	for name, property := range f.Properties {
+		p, _ := property.(map[string]any)
+		if examples, _ := p["examples"].([]any); len(examples) > 0 {
+			params[name] = examples[0]
+		}
+	}
+	return params
 }
 
 type checker struct {

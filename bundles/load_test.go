@@ -266,7 +266,7 @@ func TestProfileSchemaIsTheReader(t *testing.T) {
 			keys = append(keys, k)
 		}
 		for i := range typ.NumField() {
-			if tag := typ.Field(i).Tag.Get("json"); tag != "" {
+			if tag, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ","); tag != "" {
 				fields = append(fields, tag)
 				p, _ := properties[tag].(map[string]any)
 				compare(at+"."+tag, typ.Field(i).Type, p)

@@ -34,9 +34,9 @@ func (c *Catalogue) WaiverOf(object map[string]any) (engine.Waiver, error) {
 
 // Tightening is what a Profile object says: modes that are stricter than those of the profile's file.
 type Tightening struct {
-	Mode     string                   `json:"mode"`
-	Unknown  string                   `json:"unknown"`
-	Policies map[string]PolicySetting `json:"policies"`
+	Mode     string                   `json:"mode,omitempty"`
+	Unknown  string                   `json:"unknown,omitempty"`
+	Policies map[string]PolicySetting `json:"policies,omitempty"`
 }
 
 // TighteningOf reads a Profile object. Anything in it that would loosen, or that cannot be told to tighten, is an error.
@@ -61,20 +61,31 @@ func (c *Catalogue) TighteningOf(object map[string]any, file *Profile, d Default
 	}
 	check("mode", t.Mode, mode(d.Mode, file.Mode))
 	check("unknown", t.Unknown, mode(d.Unknown, file.Unknown))
-	for _, id := range slices.Sorted(maps.Keys(t.Policies)) {
-		s, at := t.Policies[id], pathOf("policies", id)
-		if _, err := c.Folder(id); err != nil {
+	byID := map[string]PolicySetting{}
+	known, _ := c.settings(file) // what is wrong with the file was told when it was loaded
+	for _, name := range slices.Sorted(maps.Keys(t.Policies)) {
+		s, at := t.Policies[name], pathOf("policies", name)
+		f, err := c.Folder(name)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("spec.%s: %w", at, err))
+			continue
 		}
+		if _, twice := byID[f.ID]; twice {
+			errs = append(errs, fmt.Errorf("spec.%s: %s is there twice, by its id and by its number", at, f.ID))
+		}
+		byID[f.ID] = s
 		if s.Disabled {
 			errs = append(errs, fmt.Errorf("spec.%s.disabled: an object cannot disable a policy", at))
 		}
 		if len(s.Parameters) > 0 {
 			errs = append(errs, fmt.Errorf("spec.%s.parameters: whether they tighten cannot be told; set them in the profile's file", at))
 		}
-		from := file.Policies[id]
+		from := known[f.ID]
 		check(at+".mode", s.Mode, mode(d.Mode, file.Mode, from.Mode))
 		check(at+".unknown", s.Unknown, mode(d.Unknown, file.Unknown, from.Unknown))
+	}
+	if len(t.Policies) > 0 {
+		t.Policies = byID
 	}
 	return t, errors.Join(errs...)
 }
@@ -85,7 +96,7 @@ func (p *Profile) Tightened(by []Tightening) *Profile {
 		p = &Profile{}
 	}
 	with := *p
-	with.tighter = by
+	with.tighter = slices.Concat(p.tighter, by)
 	return &with
 }
 

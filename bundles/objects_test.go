@@ -38,6 +38,9 @@ func TestProfileObjectsOnlyTighten(t *testing.T) {
 		"looser for all":         {object{"mode": "record"}, "would loosen"},
 		"looser unknowns":        {object{"unknown": "warn"}, "would loosen"},
 		"stricter for one":       {object{"policies": object{"residency/location-region-allowed": object{"mode": "warn"}}}, ""},
+		"by its number":          {object{"policies": object{"RES-01": object{"mode": "deny"}}}, ""},
+		"looser by its number":   {object{"policies": object{"ENC-01": object{"mode": "warn"}}}, "would loosen what the profile's file says, which is deny"},
+		"by both":                {object{"policies": object{"RES-01": object{"mode": "deny"}, "residency/location-region-allowed": object{"mode": "deny"}}}, "is there twice"},
 		"looser for one":         {object{"policies": object{"encryption/storage-class-encrypts": object{"mode": "warn"}}}, "would loosen what the profile's file says, which is deny"},
 		"disabling":              {object{"policies": object{"encryption/storage-class-encrypts": object{"disabled": true}}}, "cannot disable"},
 		"parameters":             {object{"policies": object{"encryption/storage-class-encrypts": object{"parameters": object{"x": "y"}}}}, "cannot be told"},
@@ -64,6 +67,9 @@ func TestProfileObjectsOnlyTighten(t *testing.T) {
 		for i, p := range after.Policies() {
 			if was := before.Policies()[i]; p.Mode > was.Mode || p.Unknown > was.Unknown {
 				t.Errorf("%s: %s is looser than before", name, p.ID)
+			}
+			if policies, _ := c.spec["policies"].(object); policies["RES-01"] != nil && p.Ref == "RES-01" && p.Mode != engine.ModeDeny {
+				t.Errorf("%s: %s is %v, want deny", name, p.ID, p.Mode)
 			}
 			if c.spec["mode"] == "deny" && p.Mode != engine.ModeDeny {
 				t.Errorf("%s: %s is not tightened", name, p.ID)

@@ -85,6 +85,8 @@ type Folder struct {
 	regions  *region.Table
 	doc      *decode.Document
 	ruleFile string
+	// raw and source are policy.yaml and the rule as they were read.
+	raw, source []byte
 	// The three are compiled once, when they are first asked for.
 	rule   func() (rule, error)
 	when   func() (condition, error)
@@ -129,6 +131,7 @@ func (c compilers) readFolder(src Source, dir string) (*Folder, error) {
 	if err != nil {
 		return nil, problem(src.at(file), 0, 0, err)
 	}
+	f.raw = raw
 	var spec policyFile
 	if f.doc, err = decodeOne(raw, src.at(file), &spec); err != nil {
 		return nil, err
@@ -189,12 +192,11 @@ func (c compilers) readFolder(src Source, dir string) (*Folder, error) {
 			}
 		}
 	}
-	ruleSource, err := c.readRule(src, f)
-	if err != nil {
+	if err := c.readRule(src, f); err != nil {
 		errs = append(errs, err)
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%d\n%s%s\n%s", len(raw), raw, f.Language, ruleSource)
+	fmt.Fprintf(h, "%d\n%s%s\n%s", len(raw), raw, f.Language, f.source)
 	f.Digest = engine.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
 	if len(errs) == 0 {
 		// What only the engine knows to be wrong, such as a path that cannot be parsed.
@@ -206,7 +208,7 @@ func (c compilers) readFolder(src Source, dir string) (*Folder, error) {
 }
 
 // readRule compiles the one rule file of the folder.
-func (c compilers) readRule(src Source, f *Folder) ([]byte, error) {
+func (c compilers) readRule(src Source, f *Folder) error {
 	var found []string
 	for _, name := range []string{"policy.rego", "policy.cel"} {
 		if _, err := fs.Stat(src.FS, path.Join(f.Dir, name)); err == nil {
@@ -214,27 +216,27 @@ func (c compilers) readRule(src Source, f *Folder) ([]byte, error) {
 		}
 	}
 	if len(found) != 1 {
-		return nil, f.problem("", fmt.Sprintf("the folder holds %d of policy.rego and policy.cel, want exactly one", len(found)))
+		return f.problem("", fmt.Sprintf("the folder holds %d of policy.rego and policy.cel, want exactly one", len(found)))
 	}
 	f.ruleFile, f.Language = found[0], strings.TrimPrefix(path.Ext(found[0]), ".")
 	file := path.Join(f.Dir, f.ruleFile)
-	source, err := fs.ReadFile(src.FS, file)
-	if err != nil {
-		return nil, problem(src.at(file), 0, 0, err)
+	var err error
+	if f.source, err = fs.ReadFile(src.FS, file); err != nil {
+		return problem(src.at(file), 0, 0, err)
 	}
-	f.rule = sync.OnceValues(func() (rule, error) { return c.compileRule(src.at(file), f, source) })
+	f.rule = sync.OnceValues(func() (rule, error) { return c.compileRule(src.at(file), f) })
 	f.Policy.Rule = lazyRule{f.rule}
 	if !src.Lazy {
 		_, err = f.rule()
 	}
-	return source, err
+	return err
 }
 
-func (c compilers) compileRule(file string, f *Folder, source []byte) (rule, error) {
+func (c compilers) compileRule(file string, f *Folder) (rule, error) {
 	if f.Language == "cel" {
-		return c.cel.Compile(file, source)
+		return c.cel.Compile(file, f.source)
 	}
-	r, err := c.rego.Compile(file, source)
+	r, err := c.rego.Compile(file, f.source)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,20 +47,86 @@ type Profile struct {
 	Waivers  []WaiverEntry       `json:"waivers"`
 	// FailurePolicy moves a kind, written as Kind.group, to the webhook that fails closed (Fail) or open (Ignore).
 	FailurePolicy map[string]string `json:"failurePolicy"`
+	// Evidence is how the webhook keeps evidence; nil says nothing.
+	Evidence *EvidenceSetting `json:"evidence"`
 
 	file    string
+	raw     []byte
 	doc     *decode.Document
 	table   *region.Table
 	waivers []engine.Waiver
 	tighter []Tightening
 }
 
+// EvidenceSetting is what becomes of a request of which no record can be kept, and what evidence may cost.
+type EvidenceSetting struct {
+	// Mode is strict, blocking or batch; which has no default.
+	Mode string `json:"mode"`
+	// Wait is how long blocking waits for a record, Heartbeat the time between two signs of life.
+	Wait      string `json:"wait"`
+	Heartbeat string `json:"heartbeat"`
+	// MaxBytes bounds the folder of one replica: a number, or one with Ki, Mi, Gi or Ti.
+	MaxBytes string `json:"maxBytes"`
+
+	wait, heartbeat time.Duration
+	maxBytes        int64
+}
+
+// Limits are wait, heartbeat and maxBytes, or what they are where they are not said.
+func (e *EvidenceSetting) Limits() (wait, heartbeat time.Duration, maxBytes int64) {
+	return e.wait, e.heartbeat, e.maxBytes
+}
+
+// check reads the limits, and tells what is wrong.
+func (e *EvidenceSetting) check(bad func(at, message string, args ...any)) {
+	if !slices.Contains([]string{"strict", "blocking", "batch"}, e.Mode) {
+		bad("evidence.mode", "unknown mode %q: want strict (no record, no allow), blocking (a bounded wait, then a signed gap) or batch (no wait)", e.Mode)
+	}
+	for _, d := range []struct {
+		at, text         string
+		into             *time.Duration
+		least, most, not time.Duration
+	}{
+		{"evidence.wait", e.Wait, &e.wait, time.Millisecond, 30 * time.Second, 250 * time.Millisecond},
+		// A reader of evidence takes five minutes without a sign for silence.
+		{"evidence.heartbeat", e.Heartbeat, &e.heartbeat, time.Second, time.Minute, time.Minute},
+	} {
+		if *d.into = d.not; d.text == "" {
+			continue
+		}
+		var err error
+		if *d.into, err = time.ParseDuration(d.text); err != nil || *d.into < d.least || *d.into > d.most {
+			bad(d.at, "%q: want a duration from %v to %v, such as %v", d.text, d.least, d.most, d.not)
+		}
+	}
+	if e.Mode != "blocking" && e.Wait != "" {
+		bad("evidence.wait", "only mode blocking waits that long: take it out")
+	}
+	if e.maxBytes = 10 << 30; e.MaxBytes == "" {
+		return
+	}
+	number, shift := e.MaxBytes, 0
+	for unit, s := range map[string]int{"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40} {
+		if n, ok := strings.CutSuffix(number, unit); ok {
+			number, shift = n, s
+			break
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 63-shift)
+	if e.maxBytes = n << shift; err != nil || e.maxBytes < leastEvidence {
+		bad("evidence.maxBytes", "%q is no size of a folder: want a whole number such as 10Gi, at least 64Mi", e.MaxBytes)
+	}
+}
+
+// leastEvidence is what a folder of evidence needs.
+const leastEvidence = 64 << 20
+
 // PolicySetting is what a profile says of one policy.
 type PolicySetting struct {
-	Mode       string         `json:"mode"`
-	Unknown    string         `json:"unknown"`
-	Disabled   bool           `json:"disabled"`
-	Parameters map[string]any `json:"parameters"`
+	Mode       string         `json:"mode,omitempty"`
+	Unknown    string         `json:"unknown,omitempty"`
+	Disabled   bool           `json:"disabled,omitempty"`
+	Parameters map[string]any `json:"parameters,omitempty"`
 }
 
 // Cluster says where a cluster stands.
@@ -85,17 +152,17 @@ type WaiverEntry struct {
 	ID       string `json:"id"`
 	Policy   string `json:"policy"`
 	Subjects struct {
-		Group     string            `json:"group"`
-		Kind      string            `json:"kind"`
-		Namespace string            `json:"namespace"`
-		Name      string            `json:"name"`
-		Labels    map[string]string `json:"labels"`
+		Group     string            `json:"group,omitempty"`
+		Kind      string            `json:"kind,omitempty"`
+		Namespace string            `json:"namespace,omitempty"`
+		Name      string            `json:"name,omitempty"`
+		Labels    map[string]string `json:"labels,omitempty"`
 	} `json:"subjects"`
 	Owner    string `json:"owner"`
 	Reason   string `json:"reason"`
 	Approver string `json:"approver"`
 	Expires  string `json:"expires"`
-	Ticket   string `json:"ticket"`
+	Ticket   string `json:"ticket,omitempty"`
 }
 
 // ReadProfile reads a profile. All problems are reported at once.
@@ -109,7 +176,7 @@ func ReadProfile(file string) (*Profile, error) {
 
 // ParseProfile reads the text of a profile; file is the name in messages.
 func ParseProfile(file string, raw []byte) (*Profile, error) {
-	p := &Profile{file: file}
+	p := &Profile{file: file, raw: raw}
 	var err error
 	if p.doc, err = decodeOne(raw, file, p); err != nil {
 		return nil, err
@@ -140,6 +207,9 @@ func ParseProfile(file string, raw []byte) (*Profile, error) {
 		if policy != "Fail" && policy != "Ignore" {
 			bad(pathOf("failurePolicy", kind), "unknown failure policy %q: want Fail or Ignore", policy)
 		}
+	}
+	if p.Evidence != nil {
+		p.Evidence.check(bad)
 	}
 	custom := make([]region.Custom, len(p.Regions))
 	for i, r := range p.Regions {
