@@ -1,0 +1,68 @@
+// Package evidence owns the record of who judged what, when, with which policies and on which inputs; the folder such
+// records lie in; and the checking of both. It verifies with the standard library and golang.org/x/mod alone, offline, and
+// knows no policy language and no cluster. FORMAT.md beside it is the same in words.
+//
+// Start at [Record], [OpenFolder] and [Verify].
+package evidence
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"proviso.dev/proviso/engine"
+)
+
+// The types of what is signed, URIs that never change their meaning.
+const (
+	// RecordType is the type of a record, and of the predicate of a bundle about one record.
+	RecordType = "https://proviso.dev/evidence/record/v1"
+	// SealType is the predicate type of the statement that seals a folder.
+	SealType = "https://proviso.dev/evidence/seal/v1"
+	// ExportType is the predicate type of the statement about an auditor bundle.
+	ExportType = "https://proviso.dev/evidence/export/v1"
+	// StatementType is in-toto's Statement v1.
+	StatementType = "https://in-toto.io/Statement/v1"
+	// PayloadType is that of an in-toto statement in a DSSE envelope.
+	PayloadType = "application/vnd.in-toto+json"
+)
+
+// DigestOf is the digest of bytes.
+func DigestOf(b []byte) engine.Digest {
+	sum := sha256.Sum256(b)
+	return engine.Digest("sha256:" + hex.EncodeToString(sum[:]))
+}
+
+// Encode writes a value as evidence keeps it: one line of JSON without a line end, members of structs in their order and
+// keys of maps sorted, nothing escaped that need not be.
+func Encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode evidence: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// Decode reads what Encode wrote, byte for byte: unknown members, other orders and other spellings of the same value are
+// errors, so that nothing can be altered without being seen.
+func Decode(raw []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("decode evidence: %w", err)
+	}
+	again, err := Encode(into)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(raw, again) {
+		return errNotCanonical
+	}
+	return nil
+}
+
+var errNotCanonical = fmt.Errorf("decode evidence: the text is not as it is written: something was altered or added")

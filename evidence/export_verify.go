@@ -1,0 +1,359 @@
+package evidence
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"proviso.dev/proviso/engine"
+)
+
+// VerifiedExport is what was found of an auditor bundle beside the evidence in it.
+type VerifiedExport struct {
+	// Signer is the fingerprint of the key the manifest is signed by, SignerName what the trust calls it, Established whether the
+	// reader trusts it.
+	Signer      string `json:"signer"`
+	SignerName  string `json:"signerName,omitempty"`
+	Established bool   `json:"established"`
+	Filter      Filter `json:"filter"`
+	// LeftOut says in words what the filter leaves out.
+	LeftOut       string   `json:"leftOut"`
+	InputsLeftOut uint64   `json:"inputsLeftOut"`
+	Signed        []uint64 `json:"signed"`
+	Seed          string   `json:"seed"`
+}
+
+// exportCheck is the checking of an auditor bundle.
+type exportCheck struct {
+	root fs.FS
+	m    Manifest
+	key  *Key
+	// derived are what the records give for people, and rows and gaps the digests of that.
+	*derived
+	rows, gaps hash.Hash
+	// inputs counts the values that are left out, next is the first of the manifest's ranges that is not behind.
+	inputs uint64
+	next   int
+	// before is the last record that is there, if it is in the period.
+	before *uint64
+	last   *uint64
+}
+
+// isExport reports whether a file system is an auditor bundle.
+func isExport(fsys fs.FS) bool {
+	there := func(name string) bool { _, err := fs.Stat(fsys, name); return err == nil }
+	return !there(ProducerFile) && (there(ManifestFile) || there(path.Join(ExportDir, ProducerFile)))
+}
+
+// evidenceIn is the folder of evidence that a file system is, or that it holds.
+func evidenceIn(fsys fs.FS) (fs.FS, error) {
+	if !isExport(fsys) {
+		return fsys, nil
+	}
+	return fs.Sub(fsys, ExportDir)
+}
+
+// openExport checks the manifest of an auditor bundle and every file against it; what is left is the folder in it.
+func (v *verification) openExport() (err error) {
+	if !isExport(v.fsys) {
+		return nil
+	}
+	e := &exportCheck{root: v.fsys, rows: sha256.New(), gaps: sha256.New()}
+	v.exported, v.Export = e, &VerifiedExport{}
+	if err := v.walk(e.root, func(name string) bool { return strings.HasPrefix(name, ExportDir+"/") || exportPlaced(name) }); err != nil {
+		return err
+	}
+	if !v.openManifest(e) {
+		e.m = Manifest{}
+	}
+	e.derived = newDerived(e.rows, e.gaps, &e.m)
+	listed := map[string]bool{ManifestFile: true, ManifestStatement: true, ManifestKey: true}
+	for _, f := range e.m.Files {
+		listed[f.Path] = true
+		v.listedFile(&f)
+	}
+	for name := range v.files {
+		if !listed[name] && e.key != nil {
+			v.problem(FileUnlisted, name, "the manifest does not list it")
+		}
+	}
+	if v.fsys, err = evidenceIn(e.root); err != nil {
+		return fmt.Errorf("read evidence: %w", err)
+	}
+	return nil
+}
+
+// exportPlaced reports whether an auditor bundle has files of that name beside the evidence in it.
+func exportPlaced(name string) bool {
+	if slices.Contains([]string{ManifestFile, ManifestStatement, ManifestKey, GapsFile, SummaryCSV, SummaryHTML, OSCALFile, InstructionsFile, TrustedRootFile}, name) {
+		return true
+	}
+	_, number, _ := strings.Cut(name, "/")
+	seq, err := strconv.ParseUint(number[:min(10, len(number))], 10, 64)
+	return err == nil && slices.Contains([]string{bundleFile(seq), bundleInput(seq), proofFile(seq)}, name)
+}
+
+// openManifest reads the manifest by its key.
+func (v *verification) openManifest(e *exportCheck) bool {
+	raw, ok := v.read(ManifestKey, maxTrust)
+	if !ok {
+		return false
+	}
+	key, err := ParseKey(raw)
+	if err != nil || string(raw) != string(key.PEM()) {
+		v.problem(KeyUnreadable, ManifestKey, "it is not one public key as it is written: %v", err)
+		return false
+	}
+	text, ok := v.read(ManifestFile, maxList)
+	if !ok {
+		return false
+	}
+	raw, ok = v.read(ManifestStatement, maxBundle)
+	if !ok {
+		return false
+	}
+	var said Exported
+	subject, err := openStatement(raw, key, ExportType, &said)
+	if err != nil {
+		v.problem(statementCode(err), ManifestStatement, "%v", err)
+		return false
+	}
+	if want := "sha256:" + subject.Digest["sha256"]; subject.Name != ManifestFile || len(subject.Digest) != 1 || string(DigestOf(text)) != want {
+		v.problem(FileAltered, ManifestFile, "it is not the manifest that was signed")
+		return false
+	}
+	if err := Decode([]byte(strings.TrimSuffix(string(text), "\n")), &e.m); err != nil || !strings.HasSuffix(string(text), "\n") {
+		v.problem(FileAltered, ManifestFile, "%v", err)
+		return false
+	}
+	if e.m.Format != exportFormat {
+		v.problem(WrongStatement, ManifestFile, "it is of format %d: want %d (a newer proviso-verify may know it)", e.m.Format, exportFormat)
+		return false
+	}
+	if said != (Exported{e.m.Producer.ID, e.m.Head, e.m.Records, e.m.LeftOut}) {
+		v.problem(WrongStatement, ManifestStatement, "it says something else than the manifest")
+	}
+	e.key = key
+	x := v.Export
+	x.Signer, x.Filter, x.LeftOut, x.InputsLeftOut, x.Signed, x.Seed = key.Fingerprint(), e.m.Filter, e.m.Filter.words(), e.m.InputsLeftOut, e.m.Signed, e.m.Seed
+	return true
+}
+
+// listedFile holds a file against what a list says of it.
+func (v *verification) listedFile(f *File) {
+	info := v.files[f.Path]
+	switch {
+	case info == nil:
+		v.problem(FileMissing, f.Path, "the manifest lists it, and it is not there")
+	case info.Size() != f.Size:
+		v.problem(FileAltered, f.Path, "it has %d bytes, and the manifest says %d", info.Size(), f.Size)
+	default:
+		if d, err := digestFile(v.exported.root, f.Path, f.Size); err != nil {
+			v.problem(FileAltered, f.Path, "read: %v", err)
+		} else if d != f.Digest {
+			v.problem(FileAltered, f.Path, "it is not what the manifest says")
+		}
+	}
+}
+
+// there takes a record that the export holds.
+func (e *exportCheck) there(v *verification, r *Record, digest engine.Digest) {
+	if e.key == nil {
+		return // the manifest cannot be read, and that was told
+	}
+	within := e.m.Filter.Within(r.At)
+	if !e.declares(r.Seq) {
+		v.problem(CountsDiffer, v.run.place(r.Seq), "it is there, and the manifest does not say so")
+	}
+	if within && e.m.Filter.Namespace == "" && r.Seq > 0 && (e.last == nil || *e.last != r.Seq-1) {
+		v.problem(RecordMissing, v.run.place(r.Seq-1), "it was left out, and nothing shows that it is outside of the period")
+	}
+	e.last, e.before = &r.Seq, nil
+	if within {
+		e.before = &r.Seq
+	}
+	e.add(r, digest)
+}
+
+// leftOut takes a record of which the log alone speaks.
+func (e *exportCheck) leftOut(v *verification, seq uint64) {
+	if e.key == nil {
+		return
+	}
+	if e.declares(seq) {
+		v.problem(RecordMissing, v.run.place(seq), "the manifest says that it is there, and it is not")
+	}
+	if e.before != nil && *e.before == seq-1 && e.m.Filter.Namespace == "" {
+		v.problem(RecordMissing, v.run.place(seq), "it was left out, and nothing shows that it is outside of the period")
+	}
+}
+
+// declares reports whether the manifest says that a record is there. It is asked in order.
+func (e *exportCheck) declares(seq uint64) bool {
+	for e.next < len(e.m.Included) && e.m.Included[e.next].Last < seq {
+		e.next++
+	}
+	return e.next < len(e.m.Included) && e.m.Included[e.next].First <= seq
+}
+
+// checkExport holds what the manifest says against the evidence.
+func (v *verification) checkExport() error {
+	e := v.exported
+	if e == nil || e.key == nil {
+		return nil
+	}
+	v.fault(e.end())
+	v.trustExporter(e)
+	differ := func(what string, said, found any) {
+		if fmt.Sprint(said) != fmt.Sprint(found) {
+			v.problem(CountsDiffer, ManifestFile, "it says %s %v, and there is %v", what, said, found)
+		}
+	}
+	if e.m.Producer != v.Producer || e.m.Signer != v.Signer {
+		v.problem(OtherLog, ManifestFile, "it is about the log %s of the key %s", e.m.Producer.Origin, e.m.Signer)
+	}
+	differ("the head", e.m.Head, v.Head)
+	differ("records", e.m.Records, v.Records)
+	differ("left out", e.m.LeftOut, v.LeftOut)
+	differ("inputs left out", e.m.InputsLeftOut, e.inputs)
+	differ("verdicts", e.m.Counts, e.counts)
+	differ("clusters", e.m.Clusters, e.clusters)
+	differ("first", e.m.First.Format(time.RFC3339Nano), e.first.Format(time.RFC3339Nano))
+	differ("last", e.m.Last.Format(time.RFC3339Nano), e.derived.last.Format(time.RFC3339Nano))
+	differ("the seed", e.m.Seed, v.Head.Root)
+	page := sha256.New()
+	v.fault(e.page(page, &e.m))
+	for name, sum := range map[string]hash.Hash{SummaryCSV: e.rows, GapsFile: e.gaps, SummaryHTML: page} {
+		if at, there := slices.BinarySearchFunc(e.m.Files, name, func(f File, name string) int { return strings.Compare(f.Path, name) }); !there || e.m.Files[at].Digest != digestSum(sum.Sum(nil)) {
+			v.problem(FileAltered, name, "it is not what the records give")
+		}
+	}
+	for _, seq := range e.m.Signed {
+		v.checkSigned(seq)
+	}
+	if v.LeftOut > 0 || e.inputs > 0 {
+		v.hole(LeftOut, ManifestFile, "the export leaves out %d records and %d values; what it leaves out is %s", v.LeftOut, e.inputs, e.m.Filter.words())
+	}
+	return nil
+}
+
+// trustExporter settles whether the reader believes who signed the manifest. The producer's own key is as good as it is for the
+// log; another must be trusted, and be so still: nobody else says when it signed.
+func (v *verification) trustExporter(e *exportCheck) {
+	x := v.Export
+	if x.Signer == v.Signer {
+		x.SignerName, x.Established = v.SignerName, v.Established
+		return
+	}
+	if v.o.Trust == nil {
+		return
+	}
+	t, holds := v.trusts(e.key, ManifestKey)
+	if t == nil {
+		return
+	}
+	if holds && !t.NotAfter.IsZero() && v.o.Now.After(t.NotAfter) {
+		v.problem(KeyExpired, ManifestKey, "the key is trusted until %s, and nobody else says that it signed before", t.NotAfter.Format(time.RFC3339))
+		holds = false
+	}
+	x.SignerName, x.Established = t.Name, holds
+}
+
+// compareSealed holds what an export took from a sealed folder against the newest seal. Records and inputs grow and may be left
+// out, tiles grow, and what is the producer's alone is never exported; all else is as it was sealed.
+func (e *exportCheck) compareSealed(v *verification, s *sealed) {
+	there := map[string]engine.Digest{}
+	for _, f := range e.m.Files {
+		there[f.Path] = f.Digest
+	}
+	for _, f := range s.files.Files {
+		d, exported := there[path.Join(ExportDir, f.Path)]
+		whole := v.LeftOut == 0 && !e.m.Filter.WithoutInputs && e.m.Filter.Namespace == "" && v.Head.Size == s.seal.Size && (strings.HasPrefix(f.Path, "records/") || strings.HasPrefix(f.Path, "inputs/"))
+		switch {
+		case exported && d == f.Digest:
+		case exported && strings.HasPrefix(f.Path, SealsDir+"/"), exported && whole:
+			v.problem(FileAltered, f.Path, "it is not what it was when it was sealed")
+		case !exported && (whole || strings.HasPrefix(f.Path, SealsDir+"/")):
+			v.problem(FileMissing, f.Path, "the newest seal lists it, and it is not there")
+		}
+	}
+}
+
+// tell says what was checked of the export, and what was not.
+func (e *exportCheck) tell(v *verification) {
+	if e.key == nil {
+		v.Unchecked = append(v.Unchecked, "what was exported and what was left out: the manifest cannot be read")
+		return
+	}
+	v.Checked = append(v.Checked, fmt.Sprintf("the manifest: its signature, that it lists all %d files, and that it counts what is there", len(e.m.Files)),
+		"the summary and the gaps: they are what the records give")
+	if v.Seals > 0 {
+		v.Checked = append(v.Checked, fmt.Sprintf("%d seals of the producer, against the log", v.Seals))
+	}
+	if n := len(e.m.Signed); n > 0 {
+		v.Checked = append(v.Checked, fmt.Sprintf("%d records that are signed one by one, and their proofs", n))
+	}
+	if !v.Export.Established {
+		v.Unchecked = append(v.Unchecked, "who exported: the key is the bundle's own (name one you trust with --trust)")
+	}
+	if e.m.Filter.Namespace != "" {
+		v.Unchecked = append(v.Unchecked, "that the records left out are outside of the namespace: the exporter says so", "that every item of the populations has a result: their lists name other namespaces")
+	}
+	v.Unchecked = append(v.Unchecked, InstructionsFile+" and "+path.Dir(OSCALFile)+"/: they are what the exporter wrote of the records")
+}
+
+func (v *verification) fault(err error) {
+	if err != nil {
+		v.problem(RecordAltered, ManifestFile, "make the summary of the records: %v", err)
+	}
+}
+
+// checkSigned checks the bundle and the proof of one record.
+func (v *verification) checkSigned(seq uint64) {
+	e := v.exported
+	read := func(name string, limit int64) []byte {
+		raw, err := fs.ReadFile(e.root, name)
+		if err != nil || int64(len(raw)) > limit {
+			v.problem(FileMissing, name, "the manifest says that it is there: %d bytes, %v", len(raw), err)
+			return nil
+		}
+		return raw
+	}
+	bundle, proof, checkpoint := read(bundleFile(seq), maxBundle), read(proofFile(seq), maxCheckpoint), read(path.Join(ExportDir, CheckpointFile), maxCheckpoint)
+	if bundle == nil || proof == nil || checkpoint == nil {
+		return
+	}
+	var rec Record
+	subject, err := openStatement(bundle, e.key, RecordType, &rec)
+	if err != nil {
+		v.problem(statementCode(err), bundleFile(seq), "%v", err)
+		return
+	}
+	line, err := Encode(&rec)
+	if err != nil || rec.Decision == nil || rec.Seq != seq {
+		v.problem(WrongStatement, bundleFile(seq), "it is not about a decision at %d", seq)
+		return
+	}
+	if want := recordSubject(rec.Decision); subject.Name != want.Name || len(subject.Digest) != 1 || subject.Digest["sha256"] != want.Digest["sha256"] {
+		v.problem(WrongStatement, bundleFile(seq), "its subject is not what the record judges")
+	}
+	leaf, err := hex.DecodeString(strings.TrimPrefix(string(DigestOf(line)), "sha256:"))
+	if err == nil {
+		err = openProof(proof, seq, leaf, v.Head, checkpoint)
+	}
+	if err != nil {
+		v.problem(RecordAltered, proofFile(seq), "%v", err)
+	}
+	if info, err := fs.Stat(e.root, bundleInput(seq)); err == nil {
+		if d, err := digestFile(e.root, bundleInput(seq), info.Size()); err != nil || d != rec.Decision.Input {
+			v.problem(InputAltered, bundleInput(seq), "it is not what the record judges")
+		}
+	}
+}

@@ -1,0 +1,101 @@
+//go:build unix
+
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/transparency-dev/tessera"
+	"github.com/transparency-dev/tessera/storage/posix"
+	"golang.org/x/mod/sumdb/note"
+)
+
+// extend appends leaves to the log in dir. Each call has a Tessera of its own that takes all of them as one batch: so a batch
+// that fails is never followed by one that does not, which would put its leaves in the wrong places; and none of Tessera
+// runs while there is nothing to append. It signs and publishes nothing, and collects no garbage: the log does.
+func extend(ctx context.Context, dir, origin string, leaves [][]byte) error {
+	// Its goroutines end with the context; by then they hold and write nothing.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := handles(dir); err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	driver, err := posix.New(ctx, posix.Config{Path: dir})
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	o := tessera.NewAppendOptions().WithCheckpointSigner(unsigned(origin)).WithBatching(uint(len(leaves)), time.Hour).
+		WithCheckpointInterval(math.MaxInt64).WithCheckpointRepublishInterval(0).WithGarbageCollectionInterval(0)
+	appender, _, _, err := tessera.NewAppender(ctx, driver, o)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	last := func() (tessera.Index, error) { return tessera.Index{}, nil }
+	for _, leaf := range leaves {
+		last = appender.Add(ctx, tessera.NewEntry(leaf))
+	}
+	if _, err := last(); err != nil {
+		return fmt.Errorf("append to log: %w", err)
+	}
+	return nil
+}
+
+// handles checks that files can be opened: where Tessera cannot open its lock, it panics.
+func handles(dir string) error {
+	for range 8 {
+		f, err := os.Open(dir)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+	}
+	return nil
+}
+
+// unsigned is the signer that Tessera wants and is never to use.
+type unsigned string
+
+var _ note.Signer = unsigned("")
+
+// Name is part of note.Signer.
+func (u unsigned) Name() string { return string(u) }
+
+// KeyHash is part of note.Signer.
+func (u unsigned) KeyHash() uint32 { return 0 }
+
+// Sign is part of note.Signer.
+func (u unsigned) Sign([]byte) ([]byte, error) {
+	return nil, errors.New("the log signs its own checkpoints")
+}
+
+// lockFile takes the lock that one writer has, until the file is closed. The file stays empty: whose it is the kernel knows.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	// The flock excludes; this one is there to be asked for its process.
+	mine := syscall.Flock_t{Type: syscall.F_WRLCK}
+	if err == nil {
+		err = syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &mine)
+	}
+	if err == nil {
+		return f, nil
+	}
+	defer f.Close()
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	owner := "this process"
+	if asked := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &mine); asked == nil && mine.Type != syscall.F_UNLCK {
+		owner = fmt.Sprintf("process %d", mine.Pid)
+	}
+	return nil, fmt.Errorf("%s is writing to it: one folder has one writer; wait for it to end, or name another folder", owner)
+}

@@ -1,0 +1,159 @@
+package evidence
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"proviso.dev/proviso/engine"
+)
+
+const (
+	commitment  = "commitment:"
+	lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+)
+
+// InputOf is a subject as it is kept, what Secrets hold replaced by commitments under the salt. The subject is not altered.
+func InputOf(sub *engine.Subject, salt []byte) Input {
+	return Input{APIVersion: sub.APIVersion, Kind: sub.Kind, Namespace: sub.Namespace, Name: sub.Name, Operation: sub.Operation,
+		Object: faithfulMap(Redacted(sub.Object, salt)), Old: faithfulMap(Redacted(sub.Old, salt)), User: faithfulMap(sub.User), Source: sub.Origin.Source}
+}
+
+// KeptFact is the value of a fact as it is kept.
+func KeptFact(v any, salt []byte) any { return faithful(RedactedValue(v, salt)) }
+
+// faithful is v with floats that are whole written so that they are floats when they are read again: 1.0, not 1. What has
+// none is returned as it is.
+func faithful(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1e21 {
+			return json.RawMessage(strconv.FormatFloat(v, 'f', 1, 64))
+		}
+	case map[string]any:
+		return faithfulMap(v)
+	case []any:
+		for i, e := range v {
+			if kept, changed := changed(e); changed {
+				v = slices.Clone(v)
+				v[i] = kept
+				for j := i + 1; j < len(v); j++ {
+					v[j] = faithful(v[j])
+				}
+				return v
+			}
+		}
+	}
+	return v
+}
+
+// changed is faithful of an element, and whether that is another value.
+func changed(v any) (any, bool) {
+	kept := faithful(v)
+	switch was := v.(type) {
+	case float64:
+		_, still := kept.(float64)
+		return kept, !still
+	case map[string]any:
+		return kept, len(was) > 0 && reflect.ValueOf(was).Pointer() != reflect.ValueOf(kept).Pointer()
+	case []any:
+		return kept, len(was) > 0 && reflect.ValueOf(was).Pointer() != reflect.ValueOf(kept).Pointer()
+	}
+	return kept, false
+}
+
+func faithfulMap(m map[string]any) map[string]any {
+	copied := false
+	for key, e := range m {
+		if kept, changed := changed(e); changed {
+			if !copied {
+				m, copied = maps.Clone(m), true
+			}
+			m[key] = kept
+		}
+	}
+	return m
+}
+
+// Subject is what was kept, ready to be judged again.
+func (in *Input) Subject() engine.Subject {
+	return engine.Subject{APIVersion: in.APIVersion, Kind: in.Kind, Namespace: in.Namespace, Name: in.Name, Operation: in.Operation,
+		Object: in.Object, Old: in.Old, User: in.User, Origin: engine.Origin{Source: in.Source}}
+}
+
+// Redacted is the object without what a Secret holds: commitments in its place, which are equal where the values are. Other
+// objects are returned as they are; so are lists of objects within them, but for Secrets among their items.
+func Redacted(object map[string]any, salt []byte) map[string]any {
+	if items, ok := object["items"].([]any); ok {
+		kept := make([]any, len(items))
+		for i, item := range items {
+			if secret, ok := item.(map[string]any); ok && object["kind"] == "SecretList" {
+				kept[i] = redactedSecret(secret, salt) // its items need not name their kind
+			} else {
+				kept[i] = RedactedValue(item, salt)
+			}
+		}
+		object = maps.Clone(object)
+		object["items"] = kept
+	}
+	if object["kind"] == "Secret" && object["apiVersion"] == "v1" {
+		return redactedSecret(object, salt)
+	}
+	return object
+}
+
+func redactedSecret(object map[string]any, salt []byte) map[string]any {
+	kept := maps.Clone(object)
+	for _, key := range []string{"data", "stringData"} {
+		if v, ok := object[key]; ok {
+			kept[key] = committed(v, salt)
+		}
+	}
+	meta, _ := object["metadata"].(map[string]any)
+	notes, _ := meta["annotations"].(map[string]any)
+	if text, ok := notes[lastApplied]; ok {
+		meta, notes = maps.Clone(meta), maps.Clone(notes)
+		notes[lastApplied] = committed(text, salt)
+		meta["annotations"], kept["metadata"] = notes, meta
+	}
+	return kept
+}
+
+// RedactedValue is Redacted for an object, a list of objects, or anything else, which is returned as it is.
+func RedactedValue(v any, salt []byte) any {
+	switch v := v.(type) {
+	case map[string]any:
+		return Redacted(v, salt)
+	case []any:
+		kept := make([]any, len(v))
+		for i, e := range v {
+			kept[i] = RedactedValue(e, salt)
+		}
+		return kept
+	}
+	return v
+}
+
+// committed replaces what is in v by commitments, and keeps the keys of objects.
+func committed(v any, salt []byte) any {
+	switch v := v.(type) {
+	case map[string]any:
+		kept := make(map[string]any, len(v))
+		for key, e := range v {
+			kept[key] = committed(e, salt)
+		}
+		return kept
+	case nil:
+		return nil
+	}
+	mac := hmac.New(sha256.New, salt)
+	fmt.Fprint(mac, v)
+	return commitment + hex.EncodeToString(mac.Sum(nil))
+}

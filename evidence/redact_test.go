@@ -1,0 +1,88 @@
+package evidence_test
+
+import (
+	"maps"
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/decode"
+	"proviso.dev/proviso/evidence"
+)
+
+// What was kept is read again as it was judged: a float stays a float, whole or not.
+func TestInputsAreReadAsTheyWereJudged(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var value func(depth int) *rapid.Generator[any]
+		value = func(depth int) *rapid.Generator[any] {
+			leaves := []*rapid.Generator[any]{rapid.Just[any](nil), rapid.Map(rapid.Bool(), func(b bool) any { return b }),
+				rapid.Map(rapid.Int64(), func(n int64) any { return n }), rapid.Map(rapid.Float64Range(-1e22, 1e22), func(f float64) any { return f }),
+				rapid.Map(rapid.IntRange(-9, 9), func(n int) any { return float64(n) }), rapid.Map(rapid.StringMatching(`[ -~é<>&]*`), func(s string) any { return s })}
+			if depth == 0 {
+				return rapid.OneOf(leaves...)
+			}
+			return rapid.OneOf(append(leaves, rapid.Map(rapid.SliceOfN(value(depth-1), 0, 4), func(l []any) any { return l }),
+				rapid.Map(rapid.MapOfN(rapid.StringMatching(`[a-z]{1,3}`), value(depth-1), 0, 4), func(m map[string]any) any { return m }))...)
+		}
+		object := rapid.MapOfN(rapid.StringMatching(`[a-z]{1,3}`), value(3), 0, 5).Draw(t, "object")
+		line, err := evidence.Encode(evidence.InputOf(&engine.Subject{APIVersion: "v1", Kind: "Thing", Object: object}, nil).Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := decode.JSON(string(line), "kept", decode.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := doc.Value.(map[string]any); len(object) > 0 && !reflect.DeepEqual(got, object) {
+			t.Fatalf("got %#v, want %#v: %s", got, object, line)
+		}
+	})
+}
+
+const canary = "hunter2-canary"
+
+// What Secrets hold is nowhere in what is kept, and equal values have equal commitments under one salt alone.
+func TestSecretsAreCommitted(t *testing.T) {
+	secret := map[string]any{"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": map[string]any{"a": canary, "b": canary},
+		"stringData": map[string]any{"c": canary}, "metadata": map[string]any{"name": "s", "annotations": map[string]any{"kubectl.kubernetes.io/last-applied-configuration": `{"stringData":"` + canary + `"}`, "kept": "yes"}}}
+	text := func(object any, salt string) string {
+		line, err := evidence.Encode(evidence.KeptFact(object, []byte(salt)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(line)
+	}
+	for name, object := range map[string]any{
+		"alone":           secret,
+		"in a list":       []any{secret},
+		"in a List":       map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{secret}},
+		"in a SecretList": map[string]any{"apiVersion": "v1", "kind": "SecretList", "items": []any{without(secret, "kind", "apiVersion")}},
+	} {
+		got := text(object, "salt")
+		if strings.Contains(got, canary) || !strings.Contains(got, `"type":"Opaque"`) || !strings.Contains(got, `"kept":"yes"`) {
+			t.Errorf("%s: kept as %s", name, got)
+		}
+		if got == text(object, "pepper") || got != text(object, "salt") {
+			t.Errorf("%s: the commitments do not depend on the salt, and on it alone", name)
+		}
+	}
+	kept := evidence.Redacted(secret, []byte("salt"))
+	data := kept["data"].(map[string]any)
+	if data["a"] != data["b"] {
+		t.Errorf("equal values have different commitments: %v", data)
+	}
+	if secret["data"].(map[string]any)["a"] != canary {
+		t.Error("the object that is judged was altered")
+	}
+}
+
+func without(m map[string]any, keys ...string) map[string]any {
+	m = maps.Clone(m)
+	for _, key := range keys {
+		delete(m, key)
+	}
+	return m
+}
