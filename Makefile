@@ -1,15 +1,15 @@
-# Two targets are all a newcomer needs: `make test` checks everything, `make build` makes bin/proviso.
+# Two targets are all a newcomer needs: `make test` checks everything, `make build` makes bin/proviso and bin/proviso-verify.
 GO ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-# The suites against real servers, by name. The servers are built once, into the user's cache: about a quarter of an hour on a machine that never did.
+# The suites against real servers, by name. The servers are built once, into the user's cache: about twenty minutes on a machine that never did.
 REAL := ^Test(Real|SelectionAgreesWithVelero)
 TOOLS = PROVISO_TOOLS="$$($(GO) run -C test/tools .)" && export PROVISO_TOOLS
 
 .PHONY: build test tools format vet static unit cross real bench fuzz
 
 build:
-	$(GO) build -trimpath -o bin/proviso ./cmd/proviso
+	$(GO) build -trimpath -o bin/ ./cmd/...
 
 test: format vet static tools unit cross real
 
@@ -30,13 +30,13 @@ static:
 unit:
 	$(TOOLS) && $(GO) test -skip '$(REAL)' ./...
 	$(GO) test -C test/tools .
-	$(GO) test -race ./engine/ ./engine/report ./engine/inspect/... ./webhook
+	$(GO) test -race ./engine/ ./engine/report ./engine/inspect/... ./webhook ./evidence ./evidence/producer
 
 # It builds, without cgo, where people run it.
 cross:
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/proviso
-	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/proviso
-	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/proviso
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/...
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/...
 
 # Suites against real servers are never answered from the cache, and one that was skipped is a failure.
 real:

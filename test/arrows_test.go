@@ -57,8 +57,15 @@ var rooms = map[string]room{
 	"bundles": {may: []string{"engine", "engine/decode", "engine/rego", "engine/cel", "engine/host", "engine/region", "engine/inspect/manifest"},
 		never: cluster},
 	// Which policies, and in which language, is handed in.
-	"webhook":     {may: []string{"engine", "engine/decode"}, never: languages},
-	"cmd/proviso": {may: everything},
+	"webhook": {may: []string{"engine", "engine/decode"}, never: languages},
+	// What an auditor reads: the standard library and golang.org/x/mod.
+	"evidence": {may: []string{"engine", "engine/decode"}, never: append(append(cluster, languages...), "net/http", "github.com/sigstore", "github.com/transparency-dev")},
+	// The one place for KMS schemes, and the only one that is asked to sign.
+	"evidence/cosign": {may: []string{"engine"}, never: languages},
+	// Writes what evidence describes; the log is Tessera's.
+	"evidence/producer":  {may: []string{"engine", "evidence"}, never: append(cluster, languages...)},
+	"cmd/proviso-verify": {may: []string{"evidence"}, never: append(append(cluster, languages...), "net/http", "github.com/sigstore", "github.com/transparency-dev")},
+	"cmd/proviso":        {may: everything},
 	// Suites on real servers, which `make test` builds.
 	"test/real": {may: everything},
 	"test":      {may: everything},

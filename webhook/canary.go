@@ -30,6 +30,8 @@ const CanaryName = "proviso-canary"
 // canaryKind is a kind that only the canary has, and canarySet the one policy that is for it: it denies.
 const canaryKind = "Canary"
 
+func isCanary(sub *engine.Subject) bool { return sub.Group() == Group && sub.Kind == canaryKind }
+
 var canarySet = sync.OnceValue(func() *engine.Set {
 	set, err := engine.NewSet([]engine.Policy{{ID: "governance/canary", Title: "The canary is denied", Severity: engine.Low,
 		Match: engine.Match{{Group: Group, Kinds: []string{canaryKind}, Operations: []string{engine.Create}}}, Rule: denyAlways{}}})

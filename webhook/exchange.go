@@ -49,7 +49,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{UID: types.UID(uid[1])}}
-		write(w, req, h.answer(req, fmt.Sprintf("proviso cannot judge what takes more than %d MiB to send (make the object smaller)\ndecision %s", maxBody>>20, uid[1]), nil, ""))
+		write(w, req, h.answer(req, fmt.Sprintf("proviso cannot judge what takes more than %d MiB to send (make the object smaller)\ndecision %s", maxBody>>20, uid[1]), nil, "", ""))
 		return
 	}
 	var review admissionv1.AdmissionReview

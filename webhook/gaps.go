@@ -229,8 +229,10 @@ func Live(ctx context.Context, configurations dynamic.ResourceInterface, name st
 // Comparison holds the webhook configuration that is live against the wanted one. No webhook is asked about changes of it,
 // so that nothing but looking again shows that somebody loosened it.
 type Comparison struct {
-	Live    func(context.Context) (*admissionregistration.ValidatingWebhookConfiguration, error)
-	Wanted  func() *admissionregistration.ValidatingWebhookConfiguration
+	Live   func(context.Context) (*admissionregistration.ValidatingWebhookConfiguration, error)
+	Wanted func() *admissionregistration.ValidatingWebhookConfiguration
+	// Seen is told what is live, at each look; it may be nil.
+	Seen    func(live *admissionregistration.ValidatingWebhookConfiguration)
 	Metrics *Metrics
 	Log     *slog.Logger
 
@@ -263,6 +265,9 @@ func (c *Comparison) look(ctx context.Context) {
 	} else {
 		lines = Gaps(live, c.Wanted())
 		number = len(lines)
+		if c.Seen != nil {
+			c.Seen(live)
+		}
 	}
 	c.Metrics.compared(number)
 	if slices.Equal(lines, c.told) {

@@ -57,6 +57,10 @@ type Install struct {
 	ProfileYAML []byte
 	// StatusWriters are the users that Velero's server runs as, as in [Handler].
 	StatusWriters []string
+	// Evidence is the folder that each replica keeps evidence in, on a volume of its own that has room for EvidenceBytes; empty
+	// keeps none. Key signs it: a file, in a Secret that is mounted there, or one that another machine keeps.
+	Evidence, Key string
+	EvidenceBytes int64
 	// Flags are given to the server beside those that follow from the rest.
 	Flags []string
 }
@@ -101,6 +105,9 @@ func (i Install) complete() (Install, error) {
 	wrong(i.TimeoutSeconds < 1 || i.TimeoutSeconds > 30, "a timeout of %d s: the API server takes 1 to 30", i.TimeoutSeconds)
 	wrong(i.Certificates == Files && !x509.NewCertPool().AppendCertsFromPEM(i.CABundle), "certificates from files, and the CA bundle has none in PEM: the API server could not tell that it is us")
 	wrong(i.Certificates != Files && len(i.CABundle) > 0, "a CA bundle is given, and the server publishes its own (use certificates from files)")
+	for _, trouble := range i.evidenceTrouble() {
+		wrong(true, "%s", trouble)
+	}
 	return i, errors.Join(errs...)
 }
 
@@ -117,7 +124,7 @@ func (i Install) Note() (string, error) {
 From then on nothing is stopped on its way in: locations, schedules, buckets, deletions of backups, waivers and profiles are
 taken as they come. Scans go on and show what came in; apply this file again to close the door. Delete the configuration
 also before the namespace %s: what is in it could otherwise not be deleted while nobody answers.
-`, i.Name, i.Namespace), nil
+%s`, i.Name, i.Namespace, i.evidenceNote()), nil
 }
 
 // Objects are what has to be applied, in that order: the webhooks last, when there is somebody to answer. The rules are

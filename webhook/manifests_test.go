@@ -44,6 +44,7 @@ var authority []byte
 var installs = map[string]webhook.Install{
 	"own":         {Image: "registry.example/proviso:1.0.0", StatusWriters: []string{"system:serviceaccount:velero:velero"}},
 	"files":       {Name: "guard", Namespace: "guarded", Image: "registry.example/proviso:1.0.0", Replicas: 3, TimeoutSeconds: 3, Certificates: webhook.Files, CABundle: authority, ProfileYAML: []byte("apiVersion: proviso.dev/v1alpha1\nkind: Profile\nmode: deny\n")},
+	"evidence":    {Image: "registry.example/proviso:1.0.0", Evidence: "/var/lib/proviso/evidence", Key: "/etc/proviso-key/cosign.key", EvidenceBytes: 10 << 30},
 	"certmanager": {Image: "registry.example/proviso:1.0.0", Certificates: webhook.CertManager},
 }
 
@@ -212,11 +213,42 @@ func TestLeastRights(t *testing.T) {
 			if compares != 1 {
 				t.Errorf("%d roles may read the webhook configuration, want the webhook's", compares)
 			}
-			if wantRoles := map[bool]int{true: 1}[install.Certificates == webhook.Own]; secretRoles != wantRoles || namespaces != 2 {
-				t.Errorf("%d roles for Secrets and %d for namespaces, want %d and 2", secretRoles, namespaces, wantRoles)
+			if wantRoles := map[bool]int{true: 1}[install.Certificates == webhook.Own]; secretRoles != wantRoles || namespaces != 2+map[bool]int{true: 1}[install.Evidence != ""] {
+				t.Errorf("%d roles for Secrets, want %d, and %d for namespaces", secretRoles, wantRoles, namespaces)
 			}
 		})
 	}
+}
+
+// Each replica writes on a volume of its own that outlives it, with a key that it reads as a file: no right to read Secrets.
+func TestEvidencePods(t *testing.T) {
+	for _, o := range objects(t, "evidence") {
+		if d, ok := o.(*apps.Deployment); ok {
+			t.Errorf("Deployment %s: its replicas would share a volume, or lose it", d.Name)
+		}
+		set, ok := o.(*apps.StatefulSet)
+		if !ok {
+			continue
+		}
+		pod, kept := set.Spec.Template.Spec, set.Spec.PersistentVolumeClaimRetentionPolicy
+		claim := set.Spec.VolumeClaimTemplates[0].Spec
+		room := claim.Resources.Requests[core.ResourceStorage]
+		if claim.AccessModes[0] != core.ReadWriteOnce || kept.WhenDeleted != apps.RetainPersistentVolumeClaimRetentionPolicyType || kept.WhenScaled != apps.RetainPersistentVolumeClaimRetentionPolicyType || room.Value() <= 10<<30 {
+			t.Errorf("the volume is %v, kept by %v", claim, kept)
+		}
+		var at []string
+		for _, m := range pod.Containers[0].VolumeMounts {
+			if m.ReadOnly != (m.MountPath != "/var/lib/proviso") {
+				t.Errorf("%s: read only %v", m.MountPath, m.ReadOnly)
+			}
+			at = append(at, m.MountPath)
+		}
+		if !slices.Contains(at, "/var/lib/proviso") || !slices.Contains(at, "/etc/proviso-key") || pod.SecurityContext.FSGroup == nil {
+			t.Errorf("mounted at %q, group %v", at, pod.SecurityContext.FSGroup)
+		}
+		return
+	}
+	t.Error("nothing runs")
 }
 
 // What one node's loss, one bad pod or one curious neighbour can do.
@@ -255,13 +287,18 @@ func TestPods(t *testing.T) {
 
 func TestRefusedInstalls(t *testing.T) {
 	for want, install := range map[string]webhook.Install{
-		"no image is named":             {},
-		"1 replica":                     {Image: "i", Replicas: 1},
-		"a timeout of 31 s":             {Image: "i", TimeoutSeconds: 31},
-		"cannot be a name":              {Image: "i", Name: "a b"},
-		"kube-system, which no webhook": {Image: "i", Namespace: "kube-system"},
-		"the CA bundle has none in PEM": {Image: "i", Certificates: webhook.Files, CABundle: []byte("-----BEGIN CERTIFICATE-----\n")},
-		"the server publishes its own":  {Image: "i", CABundle: authority},
+		"no image is named":                            {},
+		"1 replica":                                    {Image: "i", Replicas: 1},
+		"a timeout of 31 s":                            {Image: "i", TimeoutSeconds: 31},
+		"cannot be a name":                             {Image: "i", Name: "a b"},
+		"kube-system, which no webhook":                {Image: "i", Namespace: "kube-system"},
+		"the CA bundle has none in PEM":                {Image: "i", Certificates: webhook.Files, CABundle: []byte("-----BEGIN CERTIFICATE-----\n")},
+		"the server publishes its own":                 {Image: "i", CABundle: authority},
+		`evidence "evidence": want the absolute path`:  {Image: "i", Evidence: "evidence", Key: "/etc/key/cosign.key", EvidenceBytes: 1},
+		`evidence "/evidence": want the absolute path`: {Image: "i", Evidence: "/evidence", Key: "/etc/key/cosign.key", EvidenceBytes: 1},
+		`key "cosign.key": want the absolute path`:     {Image: "i", Evidence: "/var/lib/proviso/evidence", Key: "cosign.key", EvidenceBytes: 1},
+		"the pods may read no Secret by themselves":    {Image: "i", Evidence: "/var/lib/proviso/evidence", Key: "k8s://proviso-system/key", EvidenceBytes: 1},
+		"a volume needs a size":                        {Image: "i", Evidence: "/var/lib/proviso/evidence", Key: "awskms://alias/proviso"},
 	} {
 		if _, err := install.Objects(nil, nil, webhook.Rights{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

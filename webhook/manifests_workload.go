@@ -31,15 +31,20 @@ func (i Install) workloads() []runtime.Object {
 		i.networkPolicy("scan"),
 		&policy.PodDisruptionBudget{TypeMeta: typed("policy", "v1", "PodDisruptionBudget"), ObjectMeta: i.meta(i.Name),
 			Spec: policy.PodDisruptionBudgetSpec{MaxUnavailable: new(intstr.FromInt32(1)), Selector: selector}},
-		&apps.Deployment{TypeMeta: typed("apps", "v1", "Deployment"), ObjectMeta: i.meta(i.Name), Spec: apps.DeploymentSpec{
-			Replicas: &i.Replicas, Selector: selector,
-			// A new pod is ready before an old one goes.
-			Strategy: apps.DeploymentStrategy{Type: apps.RollingUpdateDeploymentStrategyType,
-				RollingUpdate: &apps.RollingUpdateDeployment{MaxUnavailable: new(intstr.FromInt32(0)), MaxSurge: new(intstr.FromInt32(1))}},
-			Template: core.PodTemplateSpec{ObjectMeta: meta.ObjectMeta{Labels: selector.MatchLabels}, Spec: i.server()},
-		}},
+		i.replicas(selector),
 		i.scan(),
 	}
+}
+
+// deployment is replicas that keep nothing.
+func (i Install) deployment(selector *meta.LabelSelector, template core.PodTemplateSpec) runtime.Object {
+	return &apps.Deployment{TypeMeta: typed("apps", "v1", "Deployment"), ObjectMeta: i.meta(i.Name), Spec: apps.DeploymentSpec{
+		Replicas: &i.Replicas, Selector: selector,
+		// A new pod is ready before an old one goes.
+		Strategy: apps.DeploymentStrategy{Type: apps.RollingUpdateDeploymentStrategyType,
+			RollingUpdate: &apps.RollingUpdateDeployment{MaxUnavailable: new(intstr.FromInt32(0)), MaxSurge: new(intstr.FromInt32(1))}},
+		Template: template,
+	}}
 }
 
 // server is the pod that answers. It drains itself on SIGTERM, within the grace period.
@@ -50,6 +55,9 @@ func (i Install) server() core.PodSpec {
 		args = append(args, "--certificates=own")
 	} else {
 		args = append(args, "--certificates="+tlsPath)
+	}
+	if i.Evidence != "" {
+		args = append(args, "--evidence="+i.Evidence, "--key="+i.Key)
 	}
 	pod := i.pod("webhook", i.Name, append(args, i.Flags...))
 	c := &pod.Containers[0]

@@ -62,7 +62,7 @@ func TestARepeatedRequestCountsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var repeated []bool
-	h := &Handler{Side: FailClosed, Sets: func() *Sets { return &Sets{set, set} }, Budget: time.Second, Now: time.Now, Metrics: metrics, Record: func(d Decided) { repeated = append(repeated, d.Repeated) }}
+	h := &Handler{Side: FailClosed, Sets: func() *Sets { return &Sets{set, set} }, Budget: time.Second, Now: time.Now, Metrics: metrics, Log: func(d Decided) { repeated = append(repeated, d.Repeated) }}
 	for _, uid := range []types.UID{"u-1", "u-1", "u-2", "u-1"} {
 		got := h.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{UID: uid, Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: []byte(`{"apiVersion":"v1","kind":"Thing","metadata":{"name":"a"}}`)}}})
 		if got.Allowed {

@@ -23,7 +23,7 @@ func TestServerDemandsClientCertificates(t *testing.T) {
 	l := run(t, func() {}, func(s *Server) {
 		s.ClientCAs = x509.NewCertPool()
 		s.ClientCAs.AddCert(ca)
-		s.Handlers[FailPath].Record = func(d Decided) { recorded <- d }
+		s.Handlers[FailPath].Log = func(d Decided) { recorded <- d }
 	})
 	await(t, "ready, for the canary needs no certificate", l.readyz)
 	if answer, err := l.post(0); err != nil || answer.StatusCode != http.StatusUnauthorized {
@@ -56,7 +56,7 @@ func TestServerDemandsClientCertificates(t *testing.T) {
 // Without a word on who may call, anybody who reaches the port can have made a request up.
 func TestServerTellsUnauthenticatedCallers(t *testing.T) {
 	recorded := make(chan Decided, 10)
-	l := run(t, func() {}, func(s *Server) { s.Handlers[FailPath].Record = func(d Decided) { recorded <- d } })
+	l := run(t, func() {}, func(s *Server) { s.Handlers[FailPath].Log = func(d Decided) { recorded <- d } })
 	await(t, "ready", l.readyz)
 	authority, key, err := newAuthority(time.Now(), time.Hour)
 	if err != nil {

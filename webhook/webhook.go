@@ -7,12 +7,15 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"proviso.dev/proviso/engine"
@@ -25,22 +28,42 @@ type Sets struct{ Closed, Open *engine.Set }
 // Decided is one request and what was said of it, for whoever keeps records.
 type Decided struct {
 	// ID is the request's uid, which a repeated request bears too.
-	ID        string
-	At        time.Time
-	Side      Side
-	Subject   engine.Subject
+	ID      string
+	At      time.Time
+	Side    Side
+	Subject engine.Subject
+	// Set is what it was judged by; nil where no policies were loaded.
+	Set       *engine.Set
 	Decisions []engine.Decision
-	// Problems are what is wrong with an object of our own kinds.
-	Problems  []string
-	SetDigest engine.Digest
-	Allowed   bool
+	// Answers are the facts it was judged on, where a Recorder is told.
+	Answers []engine.Answered
+	// Problems are what is wrong with an object of our own kinds, or why a request could not be judged.
+	Problems []string
+	// Allowed is what the API server is told, with Code and so many Warnings; Enforced is whether a policy made it a denial.
+	Allowed, Enforced bool
+	Code              int32
+	Warnings          int
+	// DryRun and Unchanged are requests nothing durable comes of: only tried, and about what nobody judges.
+	DryRun, Unchanged bool
 	// Authenticated is whether the caller showed a certificate that an authority of [Server.ClientCAs] signed. Without those
 	// nobody did, and whoever reaches the port can have made the request up.
 	Authenticated bool
 	// Repeated is whether a request of this ID was decided a few minutes ago at most: the API server may ask twice, and who
 	// overheard a request can send it again.
 	Repeated bool
+	// Unrecorded is why the request was denied for want of a record.
+	Unrecorded error
 }
+
+// Recorder keeps what was decided before the API server is told.
+type Recorder interface {
+	// Record keeps it, or does not where nothing durable comes of the request, and returns the mark that the API server's audit
+	// log is given. An error denies the request, whichever webhook it came to; [ErrSuperseded] has it judged again.
+	Record(ctx context.Context, d *Decided) (mark string, err error)
+}
+
+// ErrSuperseded says that other policies came into force since a request was judged.
+var ErrSuperseded = errors.New("other policies came into force")
 
 // Handler answers admission requests of one side. Its fields are set before its first use.
 type Handler struct {
@@ -50,8 +73,10 @@ type Handler struct {
 	Facts engine.FactSource
 	// Own are the checks of Proviso's own kinds, by kind; each answers what is wrong with the object.
 	Own map[string]func(engine.Subject) []string
-	// Record is told every decision but those about a dry run; it may be nil.
-	Record func(Decided)
+	// Recorder is told everything that is answered but what our own canary asks, within the Budget; nil keeps no evidence.
+	Recorder Recorder
+	// Log is told every decision but those about a dry run; it may be nil.
+	Log func(Decided)
 	// Budget is how long one answer may take: the webhook's timeout less half a second.
 	Budget time.Duration
 	// StatusWriters are the users whose changes of status are not judged where a kind has no status of its own; see
@@ -84,72 +109,140 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (answer adm
 	start := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
-			answer = h.refuse(req, fmt.Sprintf("judging panicked: %v", p))
+			// Not even by the fail-open webhook: nobody can say whether there is a record of it.
+			answer = h.answer(req, unjudged(req, fmt.Sprintf("answering panicked: %v", p)), nil, "", "")
 		}
 		h.Metrics.answered(h.Side, string(req.Operation), answer.Allowed, time.Since(start))
 	}()
-	sub, err := subjectOf(&req.AdmissionRequest)
+	until := start.Add(h.Budget)
+	if sooner, ok := ctx.Deadline(); ok && sooner.Before(until) {
+		until = sooner
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, until, errOver)
+	defer cancel()
+	ctx = context.WithValue(ctx, patienceKey{}, start.Add(h.Budget/3))
+	judgeUntil := until
+	if h.Recorder != nil {
+		judgeUntil = until.Add(-h.Budget / recordShare)
+	}
+	for first, repeated := true, false; ; first = false {
+		judging, cancel := context.WithDeadlineCause(ctx, judgeUntil, errOver)
+		d, denial, warnings := h.judge(judging, req)
+		cancel()
+		if first && !d.Unchanged {
+			repeated = h.recent.seen(d.ID, d.At)
+		}
+		d.Repeated = repeated
+		mark, err := h.record(ctx, &d)
+		if errors.Is(err, ErrSuperseded) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil && denial == "" {
+			denial, warnings = fmt.Sprintf("proviso lets nothing in of which it keeps no record: %s\ndecision %s", cut(oneLine(err.Error()), longestLine), req.UID), nil
+		}
+		var set engine.Digest
+		if d.Set != nil {
+			set = d.Set.Digest()
+		}
+		return h.answer(req, denial, warnings, set, mark)
+	}
+}
+
+// recordShare is which part of the budget is left for the record.
+const recordShare = 8
+
+// judge says what is to be told to the API server, and why. What cannot be judged is a denial where the API server is to
+// fail closed, else a warning.
+func (h *Handler) judge(ctx context.Context, req admission.Request) (d Decided, denial string, warnings []string) {
+	d = Decided{ID: string(req.UID), At: h.Now(), Side: h.Side, DryRun: req.DryRun != nil && *req.DryRun}
+	d.Authenticated, _ = ctx.Value(authenticatedKey{}).(bool)
+	refuse := func(why string) {
+		d.Decisions, d.Problems = nil, []string{why}
+		if h.Side == FailClosed {
+			denial, warnings = unjudged(req, why), nil
+		} else {
+			denial, warnings = "", []string{shorten("proviso cannot judge this: " + why)}
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			refuse(fmt.Sprintf("judging panicked: %v", p))
+		}
+		d.Allowed, d.Enforced, d.Code, d.Warnings = denial == "", denial != "" && len(d.Problems) == 0, http.StatusOK, len(warnings)
+		if !d.Allowed {
+			d.Code = http.StatusForbidden
+		}
+	}()
+	var err error
+	d.Subject, err = subjectOf(&req.AdmissionRequest)
+	sub := d.Subject
+	if sets := h.Sets(); sets != nil {
+		if d.Set = sets.Open; h.Side == FailClosed {
+			d.Set = sets.Closed
+		}
+	}
 	if err != nil {
 		// Who makes an object that nobody can read must not get it in by that.
-		return h.answer(req, unjudged(req, err.Error()), nil, "")
+		d.Problems = []string{err.Error()}
+		return d, unjudged(req, err.Error()), nil
 	}
-	sets := h.Sets()
-	if sets == nil {
-		return h.refuse(req, "no policies are loaded yet (try again in a moment)")
+	if d.Set == nil {
+		refuse("no policies are loaded yet (try again in a moment)")
+		return d, denial, warnings
 	}
-	set := sets.Open
-	if h.Side == FailClosed {
-		set = sets.Closed
+	if isCanary(&sub) {
+		d.Set = canarySet()
 	}
-	if sub.Group() == Group && sub.Kind == canaryKind {
-		set = canarySet()
-	}
-	if sub.Operation == engine.Update && untouched(sub.Old, sub.Object, h.judgesStatus(&req.AdmissionRequest, &sub)) {
-		return h.answer(req, "", nil, set.Digest())
+	if d.Unchanged = sub.Operation == engine.Update && untouched(sub.Old, sub.Object, h.judgesStatus(&req.AdmissionRequest, &sub)); d.Unchanged {
+		return d, "", nil
 	}
 	if sub.Group() == Group {
 		if check := h.Own[sub.Kind]; check != nil && sub.Operation != engine.Delete {
-			if problems := check(sub); len(problems) > 0 {
-				h.record(ctx, req, Decided{At: h.Now(), Subject: sub, Problems: problems, SetDigest: set.Digest()})
-				return h.answer(req, own(sub, problems, string(req.UID)), nil, set.Digest())
+			if d.Problems = check(sub); len(d.Problems) > 0 {
+				return d, own(sub, d.Problems, d.ID), nil
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, h.Budget, errOver)
-	defer cancel()
-	ctx = context.WithValue(ctx, patienceKey{}, start.Add(h.Budget/3))
-	now := h.Now()
-	decisions := set.Judge(ctx, sub, h.Facts, now)
-	denial, warnings := words{subject: &sub, id: string(req.UID), set: set.Digest(), namespace: h.WaiverNamespace}.say(decisions)
-	h.record(ctx, req, Decided{At: now, Subject: sub, Decisions: decisions, SetDigest: set.Digest(), Allowed: denial == ""})
-	return h.answer(req, denial, warnings, set.Digest())
+	facts := h.Facts
+	if h.Recorder != nil {
+		answers := &engine.Answers{From: h.Facts}
+		defer func() { d.Answers = answers.Kept() }()
+		facts = answers
+	}
+	d.Decisions = d.Set.Judge(ctx, sub, facts, d.At)
+	denial, warnings = words{subject: &sub, id: d.ID, set: d.Set.Digest(), namespace: h.WaiverNamespace}.say(d.Decisions)
+	return d, denial, warnings
 }
 
-// record counts what was decided, a repeated request not again, and keeps it unless it was only tried.
-func (h *Handler) record(ctx context.Context, req admission.Request, d Decided) {
-	d.ID, d.Side = string(req.UID), h.Side
-	d.Authenticated, _ = ctx.Value(authenticatedKey{}).(bool)
-	if d.Repeated = h.recent.seen(d.ID, d.At); !d.Repeated {
+// record has it kept, counts what was decided, a repeated request not again, and logs it unless it was only tried.
+func (h *Handler) record(ctx context.Context, d *Decided) (mark string, err error) {
+	if h.Recorder != nil && !isCanary(&d.Subject) {
+		if mark, err = h.Recorder.Record(ctx, d); errors.Is(err, ErrSuperseded) && ctx.Err() == nil {
+			return "", err
+		}
+		if err != nil {
+			d.Unrecorded = err
+			d.Allowed, d.Code = false, http.StatusForbidden
+		}
+	}
+	if d.Unchanged {
+		return mark, err
+	}
+	if !d.Repeated {
 		h.Metrics.decided(h.Side, d.Decisions)
 	}
-	if h.Record != nil && (req.DryRun == nil || !*req.DryRun) {
-		h.Record(d)
+	if h.Log != nil && !d.DryRun {
+		h.Log(*d)
 	}
-}
-
-// refuse is the answer to what cannot be judged: a denial where the API server is to fail closed, else a warning.
-func (h *Handler) refuse(req admission.Request, why string) admission.Response {
-	if h.Side == FailClosed {
-		return h.answer(req, unjudged(req, why), nil, "")
-	}
-	return h.answer(req, "", []string{shorten("proviso cannot judge this: " + why)}, "")
+	return mark, err
 }
 
 func unjudged(req admission.Request, why string) string {
 	return fmt.Sprintf("proviso cannot judge this %s of %s: %s\ndecision %s", req.Operation, req.Kind.Kind, cut(oneLine(why), longestLine), req.UID)
 }
 
-func (h *Handler) answer(req admission.Request, denial string, warnings []string, set engine.Digest) admission.Response {
+// answer is what the API server is told; its audit log gets the request's uid, the policies' digest and the record's mark.
+func (h *Handler) answer(req admission.Request, denial string, warnings []string, set engine.Digest, mark string) admission.Response {
 	r := admission.Allowed("")
 	if denial != "" {
 		r = admission.Denied(denial)
@@ -159,13 +252,17 @@ func (h *Handler) answer(req admission.Request, denial string, warnings []string
 	if set != "" {
 		r.AuditAnnotations["policy-set"] = string(set)
 	}
+	if mark != "" {
+		r.AuditAnnotations["record"] = mark
+	}
 	return r
 }
 
 // subjectOf is what a request is about. The object is as the API server converted it for the rule that matched, so its own
 // apiVersion counts, not the one the user wrote.
 func subjectOf(req *admissionv1.AdmissionRequest) (engine.Subject, error) {
-	sub := engine.Subject{Operation: string(req.Operation), Name: req.Name, Origin: engine.Origin{Source: "admission"}}
+	sub := engine.Subject{APIVersion: schema.GroupVersion{Group: req.Kind.Group, Version: req.Kind.Version}.String(), Kind: req.Kind.Kind, Namespace: req.Namespace, Name: req.Name,
+		Operation: string(req.Operation), User: user(req), Origin: engine.Origin{Source: "admission"}}
 	var err error
 	if sub.Object, err = object(req.Object.Raw, "object"); err == nil {
 		sub.Old, err = object(req.OldObject.Raw, "oldObject")
@@ -197,7 +294,6 @@ func subjectOf(req *admissionv1.AdmissionRequest) (engine.Subject, error) {
 	if sub.Name == "" {
 		sub.Name, _ = meta["name"].(string)
 	}
-	sub.User = user(req)
 	return sub, nil
 }
 

@@ -235,7 +235,7 @@ func TestWaivers(t *testing.T) {
 func TestADryRunIsNotRecorded(t *testing.T) {
 	h := handler(t, webhook.FailClosed, aPolicy("residency/x", weak))
 	var recorded []webhook.Decided
-	h.Record = func(d webhook.Decided) { recorded = append(recorded, d) }
+	h.Log = func(d webhook.Decided) { recorded = append(recorded, d) }
 	r := request("CREATE", object("", `"weak":"yes"`), "")
 	dry := true
 	r.DryRun = &dry

@@ -12,8 +12,8 @@ import (
 )
 
 func bundleCommand(s streams) *cobra.Command {
-	c := &cobra.Command{Use: "bundle", Short: "Take the policies elsewhere", RunE: noVerb}
-	c.AddCommand(bundleExportVAP(s))
+	c := &cobra.Command{Use: "bundle", Short: "Pack policies, and take them elsewhere", RunE: noVerb}
+	c.AddCommand(bundleBuild(s), bundleInspect(s), bundleExportVAP(s))
 	return c
 }
 

@@ -32,6 +32,10 @@ type judging struct {
 	namespace    string
 	quiet        bool
 	sample       int
+	// evidence is the folder that a scan's evidence goes to, key what signs it.
+	evidence, key string
+	// sinceDir is earlier evidence to hold a scan against, trust whom to believe about it.
+	sinceDir, trust string
 	// formats are those of the verb; nil is all.
 	formats []string
 }
@@ -67,7 +71,16 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	if err != nil {
 		return err
 	}
-	set, profile, err := chosen.load()
+	selection, err := chosen.selection()
+	if err != nil {
+		return err
+	}
+	earlier, err := j.since(s, &selection)
+	if err != nil {
+		return err
+	}
+	defer earlier.Close()
+	set, err := selection.Set()
 	if err != nil {
 		return err
 	}
@@ -99,21 +112,43 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	facts.Namespace, facts.Held = j.namespace, held
 	snapshots := manifest.NewFacts(nil, j.facts, stdin, set.FactKinds())
 	snapshots.Held = held
-	asked.facts.files, asked.facts.snapshots = facts, snapshots
+	asked.facts.files, asked.facts.snapshots, asked.facts.earlier = facts, snapshots, earlier
 	in := each{files.Inspect}
 	for _, i := range asked.inspectors {
 		in = append(in, i.Inspect)
 	}
-	inspected := engine.Inspector(append(in, facts.Trouble))
-	if operation == "" {
-		inspected = joined(inspected, profile, now)
+	header := engine.Header{At: now, Scope: paths, Simulated: simulated, Answers: j.evidence != ""}
+	var inspected engine.Inspector
+	var rec *recording
+	switch {
+	case j.evidence != "":
+		if rec, err = j.beginRecording(ctx, s, selection, set, header); err != nil {
+			return err
+		}
+		if err := rec.list(ctx, joined(in, selection.Profile, now)); err != nil {
+			return rec.abandon(context.WithoutCancel(ctx), fmt.Errorf("record: %w", err))
+		}
+		inspected = rec.withTrouble(facts.Trouble)
+	case operation == "":
+		inspected = joined(append(in, facts.Trouble), selection.Profile, now)
+	default:
+		inspected = append(in, facts.Trouble)
 	}
-	r := set.Run(ctx, inspected, asked.facts, engine.Header{At: now, Scope: paths, Simulated: simulated})
+	r := set.Run(ctx, inspected, asked.facts, header)
+	if rec != nil {
+		r = rec.results(ctx, r)
+	}
+	r = earlier.compare(r, set)
 	if !j.quiet {
 		stop := progress(s.err, &r)
 		defer stop()
 	}
 	trailer, err := report.Tee(r, outs...)
+	if rec != nil {
+		if bad := rec.finish(ctx, trailer); bad != nil {
+			return errors.Join(bad, closeAll())
+		}
+	}
 	if err := errors.Join(err, closeAll()); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}

@@ -72,7 +72,7 @@ Start with: proviso demo`,
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(lintCommand(s), scanCommand(s), serveCommand(s), policyCommand(s), bundleCommand(s), demoCommand(s), versionCommand(s))
+	root.AddCommand(lintCommand(s), scanCommand(s), serveCommand(s), policyCommand(s), bundleCommand(s), evidenceCommand(s), demoCommand(s), versionCommand(s))
 	root.AddCommand(topics()...)
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd(args...)

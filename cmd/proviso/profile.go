@@ -54,14 +54,14 @@ func (t profileText) mark() report.Profile {
 	return report.Profile{File: t.file, Digest: engine.Digest(fmt.Sprintf("sha256:%x", sha256.Sum256(t.raw)))}
 }
 
-// load makes the set that the profile wants.
-func (t profileText) load() (*engine.Set, *bundles.Profile, error) {
+// selection is the policies that the profile wants, and how.
+func (t profileText) selection() (bundles.Selection, error) {
 	profile, sources, err := t.read()
 	if err != nil {
-		return nil, nil, err
+		return bundles.Selection{}, err
 	}
-	set, err := bundles.Load(profile, bundles.Defaults{}, sources...)
-	return set, profile, err
+	catalogue, err := bundles.Read(profile.Table(), sources...)
+	return bundles.Selection{Catalogue: catalogue, Profile: profile}, err
 }
 
 func (t profileText) read() (*bundles.Profile, []bundles.Source, error) {

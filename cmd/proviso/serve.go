@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -17,18 +16,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	admissionregistration "k8s.io/api/admissionregistration/v1"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/go-logr/logr"
 
+	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/webhook"
 )
 
@@ -48,6 +42,8 @@ type serving struct {
 	printConfig             bool
 	image                   string
 	certManager             bool
+	evidence, key           string
+	reports, trust          string
 }
 
 func serveCommand(s streams) *cobra.Command {
@@ -73,6 +69,9 @@ serves.`,
 				if v.clientCA != "" {
 					return errors.New("--client-ca: what is printed mounts no such file; add the volume and the flag to the Deployment")
 				}
+				if v.reports != "" {
+					return errors.New("--reports: what is printed mounts no such folder; add the volume and the flag to what runs the pods")
+				}
 				for _, name := range carried {
 					if f := c.Flags().Lookup(name); f.Changed {
 						v.flags = append(v.flags, "--"+name+"="+strings.Trim(f.Value.String(), "[]"))
@@ -93,7 +92,7 @@ serves.`,
 	f.StringVar(&v.probes, "probes", ":8080", "address of /healthz, /readyz and /metrics")
 	f.StringVar(&v.certificates, "certificates", own, "own, an authority of our own in one Secret; or the folder of tls.crt and tls.key, which are read again when they change")
 	f.StringVar(&v.caBundle, "ca-bundle", "", "file of the authority of --certificates, for --print-config")
-	f.StringSliceVar(&v.statusWriters, veleroUser, []string{"system:serviceaccount:velero:velero"}, "users that Velero's server runs as: what it writes into the status of its own kinds is not judged")
+	f.StringSliceVar(&v.statusWriters, veleroUser, []string{defaultVeleroUser}, "users that Velero's server runs as: what it writes into the status of its own kinds is not judged")
 	f.StringVar(&v.clientCA, "client-ca", "", "file of the authorities one of which must have signed the API server's client certificate")
 	f.DurationVar(&v.timeout, "timeout", 5*time.Second, "timeoutSeconds of the webhook configuration; answers come half a second before it")
 	f.DurationVar(&v.drain, "drain", 15*time.Second, "how long requests are still taken after SIGTERM")
@@ -104,23 +103,38 @@ serves.`,
 	f.DurationVar(&v.sharp, "ca-overlap", 10*time.Minute, "how long two authorities are published together")
 	f.BoolVar(&v.printConfig, "print-config", false, "print what is to be installed, and serve nothing")
 	f.StringVar(&v.image, "image", "proviso:latest", "container image, for --print-config")
+	f.StringVar(&v.evidence, "evidence", "", "folder to keep evidence in, of this replica alone; the profile's evidence: says how")
+	f.StringVar(&v.key, "key", "", "key that signs the evidence: a cosign.key, awskms://, gcpkms://, azurekms://, hashivault:// or k8s://")
+	f.StringVar(&v.reports, "reports", "", "evidence of scans, which says what the last one said of a backup: restores of what fails are denied")
+	f.StringVar(&v.trust, "trust", "", "whom you believe about --reports, as for proviso evidence verify")
 	f.BoolVar(&v.certManager, "cert-manager", false, "let cert-manager make the certificates, for --print-config")
 	return c
 }
 
 // veleroUser is the flag that names Velero's users, carried what the printed Deployment is given of what was asked for.
-const veleroUser = "velero-user"
+const veleroUser, defaultVeleroUser = "velero-user", "system:serviceaccount:velero:velero"
 
 var carried = []string{veleroUser, "drain", "max-age", "reload", "ca-life", "leaf-life", "ca-overlap"}
 
 // own is the word for certificates of our own.
 const own = "own"
 
+// budget is how long one answer may take.
+func (v *serving) budget() time.Duration { return v.timeout - 500*time.Millisecond }
+
 func (v *serving) run(ctx context.Context, s streams) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(100) // what lives long is not to be had five times over
 	}
-	if _, _, err := readProfile(v.profile); err != nil {
+	profile, _, err := readProfile(v.profile)
+	if err == nil {
+		err = v.keeps(profile)
+	}
+	var scans *reports
+	if err == nil {
+		scans, err = v.lastScans()
+	}
+	if err != nil {
 		return err // before anything is asked of a cluster
 	}
 	cluster, err := restConfig(v.context)
@@ -140,7 +154,24 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return fmt.Errorf("connect to the cluster: %w", err)
 	}
-	l := &loader{file: v.profile, install: v.install(), metrics: metrics, log: log, users: v.users, bell: make(chan struct{})}
+	records, err := v.openJournal(ctx, s, profile, objects, registry, log)
+	if err != nil {
+		return err
+	}
+	err = v.answer(ctx, cluster, objects, records, scans, registry, metrics, log)
+	if records == nil {
+		return err
+	}
+	reason := "stopped"
+	if err != nil {
+		reason = "failed: " + err.Error()
+	}
+	return errors.Join(err, records.close(reason))
+}
+
+// answer serves until the context ends.
+func (v *serving) answer(ctx context.Context, cluster *rest.Config, objects dynamic.Interface, records *journal, scans *reports, registry *prometheus.Registry, metrics *webhook.Metrics, log *slog.Logger) error {
+	l := &loader{file: v.profile, journal: records, install: v.install(), metrics: metrics, log: log, with: v.with(), bell: make(chan struct{})}
 	l.live = func(ctx context.Context) (*admissionregistration.ValidatingWebhookConfiguration, error) {
 		return webhook.Live(ctx, objects.Resource(webhook.Configurations), v.name)
 	}
@@ -150,11 +181,17 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	if err := v.watch(ctx, cluster, l); err != nil {
 		return err
 	}
-	budget := v.timeout - 500*time.Millisecond
 	server := &webhook.Server{Host: v.host, Port: v.port, Probes: v.probes, ServerName: v.name + "." + v.namespace + ".svc", Drain: v.drain,
 		Registry: registry, Metrics: metrics, Log: log, Handlers: map[string]*webhook.Handler{}, Roots: func() *x509.CertPool { return nil }}
+	var facts engine.FactSource = l.facts
+	if scans != nil {
+		facts = beside{scans, l.facts}
+	}
 	for path, side := range map[string]webhook.Side{webhook.FailPath: webhook.FailClosed, webhook.IgnorePath: webhook.FailOpen} {
-		server.Handlers[path] = &webhook.Handler{Side: side, Sets: l.sets, Facts: l.facts, Own: l.own(), Record: recorder(log), StatusWriters: v.statusWriters, Budget: budget, WaiverNamespace: v.namespace, Now: time.Now, Metrics: metrics}
+		server.Handlers[path] = &webhook.Handler{Side: side, Sets: l.sets, Facts: facts, Own: l.own(), Log: logged(log), StatusWriters: v.statusWriters, Budget: v.budget(), WaiverNamespace: v.namespace, Now: time.Now, Metrics: metrics}
+		if records != nil {
+			server.Handlers[path].Recorder = records
+		}
 	}
 	server.Ready = l.ready
 	group, ctx := errgroup.WithContext(ctx)
@@ -165,14 +202,23 @@ func (v *serving) run(ctx context.Context, s streams) error {
 		return err
 	}
 	group.Go(func() error { return l.facts.Start(under) })
+	if scans != nil {
+		group.Go(func() error { return scans.keep(under, v.reload, log) })
+	}
 	group.Go(func() error { return l.keep(under, v.reload) })
 	group.Go(func() error {
 		return rescan(under, &webhook.Rescan{Client: objects, Sets: l.sets, Facts: l.facts, Metrics: metrics, Log: log}, l)
 	})
 	group.Go(func() error { return watchOver(under, objects.Resource(webhook.Profiles), metrics, log) })
-	group.Go(func() error {
-		return (&webhook.Comparison{Live: l.live, Wanted: l.wanted, Metrics: metrics, Log: log}).Run(under)
-	})
+	comparison := &webhook.Comparison{Live: l.live, Wanted: l.wanted, Metrics: metrics, Log: log}
+	if records != nil {
+		comparison.Seen = func(live *admissionregistration.ValidatingWebhookConfiguration) {
+			records.seen(wantedChange, l.wanted())
+			records.seen(configurationChange, live)
+		}
+		group.Go(func() error { return records.run(under) })
+	}
+	group.Go(func() error { return comparison.Run(under) })
 	group.Go(func() error {
 		defer stop()
 		return server.Run(ctx)
@@ -183,96 +229,33 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	return nil
 }
 
+// with are the parameters of policies that were asked for.
+func (v *serving) with() map[string][]string {
+	with := map[string][]string{}
+	if len(v.users) > 0 {
+		with[usersParameter] = v.users
+	}
+	if v.reports != "" {
+		with[reportsParameter] = []string{v.reports}
+	}
+	return with
+}
+
+// lastScans are what scans said, where --reports names their evidence; nil is nothing.
+func (v *serving) lastScans() (*reports, error) {
+	if v.reports == "" {
+		if v.trust != "" {
+			return nil, errors.New("--trust says whom to believe about scans: name their evidence with --reports")
+		}
+		return nil, nil
+	}
+	o, err := verifyOptions(v.trust, nil)
+	return &reports{dir: v.reports, trust: o.Trust, now: time.Now}, err
+}
+
 // install is what is installed of what was asked for.
 func (v *serving) install() webhook.Install {
 	return webhook.Install{Name: v.name, Namespace: v.namespace, Image: v.image, TimeoutSeconds: int32(v.timeout.Seconds()), StatusWriters: v.statusWriters, Flags: v.flags}
-}
-
-// restConfig leads to the cluster of a kubeconfig context, or to the one this runs in.
-func restConfig(context string) (*rest.Config, error) {
-	c, err := config.GetConfigWithContext(context)
-	if clientcmd.IsEmptyConfig(err) {
-		return nil, errors.New("find the cluster: there is no kubeconfig, and this runs in no cluster (set KUBECONFIG, or name a context with --context)")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w (name a kubeconfig context with --context)", err)
-	}
-	return c, nil
-}
-
-// watch finds out what the cluster serves, and starts watching what facts come from.
-func (v *serving) watch(ctx context.Context, cluster *rest.Config, l *loader) error {
-	http, err := rest.HTTPClientFor(cluster)
-	if err != nil {
-		return fmt.Errorf("connect to the cluster: %w", err)
-	}
-	mapper, err := apiutil.NewDynamicRESTMapper(cluster, http)
-	if err != nil {
-		return fmt.Errorf("connect to the cluster: %w", err)
-	}
-	asking, err := discovery.NewDiscoveryClientForConfigAndClient(cluster, http)
-	if err != nil {
-		return fmt.Errorf("connect to the cluster: %w", err)
-	}
-	if l.known, err = webhook.Served(ctx, asking, l.sets().Closed.Rows()); err != nil {
-		return err
-	}
-	if l.start, err = l.planned(l.sets().Closed, l.profile); err != nil {
-		return err
-	}
-	l.plan = l.start
-	l.facts, err = webhook.NewFacts(ctx, cluster, mapper, asked(l.sets().Closed))
-	if err != nil {
-		return err
-	}
-	l.facts.MaxAge = v.maxAge
-	return nil
-}
-
-// certify gives the server its certificate: from files, or from an authority of our own.
-func (v *serving) certify(ctx context.Context, cluster *rest.Config, server *webhook.Server, group *errgroup.Group, log *slog.Logger) error {
-	if v.clientCA != "" {
-		pem, err := os.ReadFile(v.clientCA)
-		if err != nil {
-			return fmt.Errorf("read --client-ca: %w", err)
-		}
-		server.ClientCAs = x509.NewCertPool()
-		if !server.ClientCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("read --client-ca: there is no certificate in %s", v.clientCA)
-		}
-	}
-	if v.certificates != own {
-		watcher, err := certwatcher.New(filepath.Join(v.certificates, "tls.crt"), filepath.Join(v.certificates, "tls.key"))
-		if err != nil {
-			return fmt.Errorf("read --certificates: %w", err)
-		}
-		server.Certificate = watcher.GetCertificate
-		group.Go(func() error { return watcher.Start(ctx) })
-		return nil
-	}
-	scheme, err := webhook.Scheme()
-	if err != nil {
-		return err
-	}
-	direct, err := client.New(cluster, client.Options{Scheme: scheme})
-	if err != nil {
-		return fmt.Errorf("connect to the cluster: %w", err)
-	}
-	a := &webhook.Authority{Client: direct, Namespace: v.namespace, Secret: v.install().AuthoritySecret(), Configuration: v.name, CALife: v.caLife, LeafLife: v.leafLife, Overlap: v.sharp, Now: time.Now, Metrics: server.Metrics,
-		Hosts: []string{server.ServerName, v.name + "." + v.namespace + ".svc.cluster.local"}}
-	if v.host != "" {
-		a.Hosts = append(a.Hosts, v.host)
-	}
-	server.Certificate = a.GetCertificate
-	server.Roots = func() *x509.CertPool {
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(a.Bundle())
-		return pool
-	}
-	group.Go(func() error {
-		return a.Start(ctx, func(err error) { log.Error("certificates", "error", err.Error()) })
-	})
-	return nil
 }
 
 // rescan judges what the fail-open kinds hold, anew with every change of the policies.
@@ -315,23 +298,30 @@ func watchOver(ctx context.Context, profiles dynamic.ResourceInterface, metrics 
 	}
 }
 
-// recorder logs what is not compliant: who decided what about which object, asked by whom, and nothing of what is in it.
-func recorder(log *slog.Logger) func(webhook.Decided) {
+// logged logs what is not compliant: who decided what about which object, asked by whom, and nothing of what is in it.
+func logged(log *slog.Logger) func(webhook.Decided) {
 	return func(d webhook.Decided) {
 		caller := "unauthenticated"
 		if d.Authenticated {
 			caller = "authenticated"
 		}
+		var policySet engine.Digest
+		if d.Set != nil {
+			policySet = d.Set.Digest()
+		}
 		log := log.With("id", d.ID, "caller", caller, "repeated", d.Repeated, "webhook", d.Side.String(), "operation", d.Subject.Operation, "kind", d.Subject.Kind, "group", d.Subject.Group(), "namespace", d.Subject.Namespace, "name", d.Subject.Name)
 		if len(d.Problems) > 0 {
 			log.Info("refused", "problems", len(d.Problems))
+		}
+		if d.Unrecorded != nil {
+			log.Error("denied: there is no record of it", "error", d.Unrecorded.Error())
 		}
 		for i := range d.Decisions {
 			one := &d.Decisions[i]
 			if one.Verdict.String() == "pass" || one.Verdict.String() == "notApplicable" {
 				continue
 			}
-			log.Info("decision", "policy", one.Policy.ID, "verdict", one.Verdict.String(), "effect", one.Effect.String(), "waived", one.Waived, "allowed", d.Allowed, "policySet", string(d.SetDigest))
+			log.Info("decision", "policy", one.Policy.ID, "verdict", one.Verdict.String(), "effect", one.Effect.String(), "waived", one.Waived, "allowed", d.Allowed, "policySet", string(policySet))
 		}
 	}
 }

@@ -35,6 +35,8 @@ type loader struct {
 	log     *slog.Logger
 	known   []webhook.Resource
 	facts   *webhook.Facts
+	// journal is the evidence, which knows of policies before they are in force; nil keeps none.
+	journal *journal
 	// live reads the webhook configuration that is installed.
 	live func(context.Context) (*admissionregistration.ValidatingWebhookConfiguration, error)
 	// start is the plan of the start.
@@ -51,8 +53,8 @@ type loader struct {
 	// overlaid is whether the cluster's own were taken in.
 	overlaid atomic.Bool
 	told     string // what was wrong with them last
-	// users are Velero's, where others than the policies know.
-	users []string
+	// with are parameters of policies that serve was given.
+	with map[string][]string
 	// bell is closed when other policies are put into force.
 	bell chan struct{}
 }
@@ -99,7 +101,11 @@ func (l *loader) read(ctx context.Context) error {
 		}
 		o = all
 	}
-	sets, err := selected(catalogue, profile, o, l.users)
+	if l.catalogue != nil && !reflect.DeepEqual(evidenceOf(l.profile), evidenceOf(profile)) {
+		return errors.New("the profile's evidence: is another, which needs a restart")
+	}
+	chosen := selected(catalogue, profile, o, l.with)
+	sets, err := chosen.sets()
 	if err != nil {
 		return err
 	}
@@ -117,17 +123,29 @@ func (l *loader) read(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.force(ctx, chosen, sets, "profile and policies were read"); err != nil {
+		return err
+	}
 	l.catalogue, l.profile, l.objects, l.seen, l.plan = catalogue, profile, o, seen, next
-	l.force(sets)
+	if next.configuration != nil {
+		l.journal.seen(wantedChange, next.configuration)
+	}
 	return nil
 }
 
-func (l *loader) force(sets *webhook.Sets) {
-	l.now.Store(sets)
+// force puts policies into force once they are on record, where there is one.
+func (l *loader) force(ctx context.Context, chosen selection, sets *webhook.Sets, why string) error {
+	if l.journal == nil {
+		l.now.Store(sets)
+	} else if err := l.journal.announce(ctx, chosen, sets, func() { l.now.Store(sets) }); err != nil {
+		return fmt.Errorf("put the policies on record: %w", err)
+	}
+	l.journal.reloaded(why, nil)
 	close(l.bell)
 	l.bell = make(chan struct{})
 	l.metrics.Loaded(sets.Closed.Digest())
 	l.log.Info("policies in force", "digest", string(sets.Closed.Digest()), "policies", len(sets.Closed.Policies()), "waivers", len(sets.Closed.Waivers()))
+	return nil
 }
 
 // changed is closed when other policies come into force.
@@ -141,34 +159,6 @@ func (l *loader) openKinds() []webhook.Resource {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return webhook.OpenKinds(l.sets().Open.Rows(), l.known, moved(l.profile))
-}
-
-// usersParameter is what policies call the users that Velero's server runs as.
-const usersParameter = "veleroServiceAccounts"
-
-func selected(c *bundles.Catalogue, p *bundles.Profile, o objects, users []string) (*webhook.Sets, error) {
-	if len(users) > 0 {
-		p = p.With(usersParameter, users)
-	}
-	with := func(d bundles.Defaults) (*engine.Set, error) {
-		set, err := c.Select(p.Tightened(o.tighter), d)
-		if err != nil {
-			return nil, err
-		}
-		all := slices.Clone(o.waivers)
-		for _, w := range set.Waivers() {
-			// The file's waiver wins over an object that took its id.
-			all = slices.DeleteFunc(all, func(other engine.Waiver) bool { return other.ID == w.ID })
-			all = append(all, *w)
-		}
-		return set.WithWaivers(all)
-	}
-	closed, err := with(closedDefaults)
-	if err != nil {
-		return nil, err
-	}
-	open, err := with(openDefaults)
-	return &webhook.Sets{Closed: closed, Open: open}, err
 }
 
 // wanted is the webhook configuration that belongs to the policies in force.
@@ -222,7 +212,7 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 			soon.Stop() // it is for the start alone
 		}
 		waivers, profiles := l.facts.Changed(webhook.Group, "Waiver"), l.facts.Changed(webhook.Group, "Profile")
-		l.overlay()
+		l.overlay(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -240,6 +230,7 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 			if err != nil {
 				l.metrics.Refused()
 				l.log.Error("reload refused; the last good policies stay in force", "error", err.Error())
+				l.journal.reloaded("profile and policies", err)
 			}
 		}
 	}
@@ -247,7 +238,7 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 
 // overlay puts the cluster's waivers and profiles into force. One that cannot be read counts for nothing, and is told; where
 // they are not known, those that were stay.
-func (l *loader) overlay() {
+func (l *loader) overlay(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	from, err := l.list()
@@ -262,14 +253,18 @@ func (l *loader) overlay() {
 	if fmt.Sprint(o) == fmt.Sprint(l.objects) {
 		return
 	}
-	sets, err := selected(l.catalogue, l.profile, o, l.users)
+	chosen := selected(l.catalogue, l.profile, o, l.with)
+	sets, err := chosen.sets()
+	if err == nil {
+		err = l.force(ctx, chosen, sets, "the cluster's waivers and profiles are others")
+	}
 	if err != nil {
 		l.metrics.Refused()
 		l.log.Error("waivers and profiles refused; the last good policies stay in force", "error", err.Error())
+		l.journal.reloaded("the cluster's waivers and profiles", err)
 		return
 	}
 	l.objects = o
-	l.force(sets)
 }
 
 // tell logs what is wrong once, not at every look.
@@ -318,6 +313,9 @@ func (l *loader) ready() error {
 		return errors.New("no policies are loaded")
 	case !l.overlaid.Load():
 		return errors.New("the cluster's waivers and profiles are not known yet")
+	}
+	if err := l.journal.ready(); err != nil {
+		return err
 	}
 	return l.facts.Fresh(l.metrics)
 }

@@ -183,7 +183,7 @@ func TestRecorder(t *testing.T) {
 		} {
 			var log bytes.Buffer
 			complete(&d)
-			recorder(slog.New(slog.NewJSONHandler(&log, nil)))(d)
+			logged(slog.New(slog.NewJSONHandler(&log, nil)))(d)
 			if !strings.Contains(log.String(), `"msg":"`+message+`"`) || strings.Count(log.String(), want) != strings.Count(log.String(), "\n") {
 				t.Errorf("logged %s, want %s with %s", log.String(), message, want)
 			}

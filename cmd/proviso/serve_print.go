@@ -24,6 +24,9 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 	if err != nil {
 		return err
 	}
+	if err := v.keeps(profile); err != nil {
+		return err
+	}
 	if profile != nil {
 		for i, b := range profile.Bundles {
 			if b != "builtin" && !filepath.IsAbs(b) {
@@ -35,7 +38,7 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 	if err != nil {
 		return err
 	}
-	sets, err := selected(catalogue, profile, objects{}, v.users)
+	sets, err := selected(catalogue, profile, objects{}, v.with()).sets()
 	if err != nil {
 		return err
 	}
@@ -63,6 +66,10 @@ func (v *serving) print(ctx context.Context, s streams, live bool) error {
 	install := v.install()
 	if install.ProfileYAML, err = v.profileText(); err != nil {
 		return err
+	}
+	if e := evidenceOf(profile); e != nil {
+		install.Evidence, install.Key = v.evidence, v.key
+		_, _, install.EvidenceBytes = e.Limits()
 	}
 	switch {
 	case v.certManager:
@@ -109,6 +116,32 @@ func (v *serving) profileText() ([]byte, error) {
 		return nil, fmt.Errorf("read profile: %w", err)
 	}
 	return raw, nil
+}
+
+// usersParameter is what policies call the users that Velero's server runs as.
+const usersParameter = "veleroServiceAccounts"
+
+// selection is what decides which policies are in force, for both webhooks.
+type selection struct{ closed, open bundles.Selection }
+
+func selected(c *bundles.Catalogue, p *bundles.Profile, o objects, with map[string][]string) selection {
+	one := bundles.Selection{Catalogue: c, Profile: p, With: with, Waivers: o.waivers, Tightenings: o.tighter}
+	s := selection{one, one}
+	s.closed.Defaults, s.open.Defaults = closedDefaults, openDefaults
+	return s
+}
+
+func (s selection) bySide() map[webhook.Side]bundles.Selection {
+	return map[webhook.Side]bundles.Selection{webhook.FailClosed: s.closed, webhook.FailOpen: s.open}
+}
+
+func (s selection) sets() (*webhook.Sets, error) {
+	closed, err := s.closed.Set()
+	if err != nil {
+		return nil, err
+	}
+	open, err := s.open.Set()
+	return &webhook.Sets{Closed: closed, Open: open}, err
 }
 
 // plan is what is to be watched for a set of policies.

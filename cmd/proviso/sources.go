@@ -242,6 +242,8 @@ type answers struct {
 	buckets   map[string][]*engine.Subject
 	files     engine.FactSource
 	snapshots engine.FactSource
+	// earlier tells what was in the scan before.
+	earlier *earlier
 }
 
 // Fact is part of engine.FactSource.
@@ -255,6 +257,9 @@ func (a answers) Fact(ctx context.Context, q engine.FactQuery, about *engine.Sub
 		default:
 			return nil, engine.FactUnknown, fmt.Errorf("%d buckets are named %q: %w", len(found), q.Name, engine.ErrDoubtful)
 		}
+	}
+	if q.Group == artifacts && q.Kind == "Previous" {
+		return a.earlier.Fact(ctx, q, about)
 	}
 	own, ok := a.own[about.Origin.Source]
 	if !ok {

@@ -49,6 +49,21 @@ Running
   is refused and the last good policies stay. Apply what --print-config prints now, and it is loaded. A restart loads it
   either way, and the gaps are an alarm. SIGTERM drains for --drain.
 
+Evidence
+  serve --evidence DIR --key KEY records each request that is judged, before it is answered: what was asked and by whom, what
+  was known around it, each verdict, what the API server was told. One folder, on a volume of its own, for each replica.
+  With evidence: {mode: M} the profile says what becomes of a request of which no record can be kept; there is no default.
+    strict    it is denied, on the ignore webhook too. A replica that cannot record is not ready.
+    blocking  it waits (wait: 250ms), is answered, and a signed gap says so.
+    batch     nothing waits; what is lost when the machine stops is seen, and what cannot be written is a signed gap.
+  maxBytes: (10Gi) bounds the folder: where it is reached the disk counts as full. heartbeat: (1m) is a sign of life.
+  Dry runs and updates that nobody judges leave no record; they are counted. Reloads, refused ones too, waivers, and the
+  webhook configuration when it changes are on record. proviso_evidence_trouble is 1 while something cannot be written or
+  signed, proviso_evidence_lost_total counts what went without a record.
+  --print-config with --evidence makes a StatefulSet with a volume for each replica, and mounts the key from a Secret.
+  The API server's audit log bears each record's digest (record, beside decision and policy-set). Requests that the API
+  server let in while nobody answered are in no record: proviso evidence reconcile finds them in that log.
+
 In the API server itself
   proviso bundle export-vap writes what CEL alone can decide as ValidatingAdmissionPolicies: a floor that holds when every
   replica is down.

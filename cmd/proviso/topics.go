@@ -168,7 +168,8 @@ policy.yaml
   facts                     name: {group, kind, namespace, name}; a name with a leading dot is taken from the object. Or by
                             labels, or all: true. wildcard: true reads Velero's include lists; optional: true gives null
   strictUpdate              true denies an update for what the old object had already; else that only warns
-  params                    a JSON Schema; the defaults of its properties are what ships
+  params                    a JSON Schema; the defaults of its properties are what ships; fixtures are judged with the first of
+                            a property's examples where it has some
   controls                  {framework, id, relation}; relation is satisfies, supports or evidence-for
 
 policy.cel, one expression that yields a list of {"message", "path"}, or policy.rego:

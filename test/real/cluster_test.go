@@ -23,10 +23,13 @@ type cluster struct {
 var startCluster = sync.OnceValues(func() (*cluster, error) { return newCluster("") })
 
 // newCluster starts an API server and its etcd; what it is called tells its logs from those of another.
-func newCluster(name string) (*cluster, error) {
+func newCluster(name string, change ...func(*envtest.APIServer)) (*cluster, error) {
 	dir := os.Getenv("PROVISO_TOOLS")
 	env := &envtest.Environment{BinaryAssetsDirectory: dir, ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute}
 	env.ControlPlane.GetAPIServer().Path = filepath.Join(dir, "kube-apiserver")
+	for _, c := range change {
+		c(env.ControlPlane.GetAPIServer())
+	}
 	env.ControlPlane.Etcd = &envtest.Etcd{Path: filepath.Join(dir, "etcd")}
 	for server, out := range map[string]func(*os.File){
 		"kube-apiserver": func(f *os.File) { env.ControlPlane.GetAPIServer().Out, env.ControlPlane.GetAPIServer().Err = f, f },

@@ -1,0 +1,83 @@
+// Command proviso-verify checks evidence that Proviso wrote: a folder, or an auditor bundle. It is made to be read: it has
+// the standard library, golang.org/x/mod and package evidence, knows no policy language and no cluster, and asks no network.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"proviso.dev/proviso/evidence"
+)
+
+const usage = `proviso-verify [--trust FILE] [--against FILE]... [--json] FOLDER | BUNDLE.tar
+
+Checks that nothing in a folder of evidence, or in an auditor bundle, was altered, left out, added or put in another order
+since it was signed. Asks no network.
+
+  --trust FILE     whom you believe: a public key in PEM, or JSON {"keys": [{"name", "publicKey", "notBefore", "notAfter", "origins"}]};
+                   without it the key in the folder is used, and who signed is not established
+  --against FILE   a checkpoint of the log that you kept; may be repeated
+  --json           write what was found as JSON
+
+Exit codes: 0 verified, 1 it could not be read, 2 verified and something is declared to be missing, 4 it does not verify.
+`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, out, complaints io.Writer) int {
+	fail := func(err error) int {
+		fmt.Fprintf(complaints, "proviso-verify: %v\n", err)
+		return 1
+	}
+	var o evidence.Options
+	asJSON := false
+	flags := flag.NewFlagSet("proviso-verify", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.Func("trust", "", func(file string) error {
+		raw, err := os.ReadFile(file)
+		if err == nil {
+			o.Trust, err = evidence.ParseTrust(raw)
+		}
+		return err
+	})
+	flags.Func("against", "", func(file string) error {
+		raw, err := os.ReadFile(file)
+		o.Against = append(o.Against, raw)
+		return err
+	})
+	flags.BoolVar(&asJSON, "json", false, "")
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp:
+		fmt.Fprint(out, usage)
+		return 0
+	case err != nil:
+		return fail(fmt.Errorf("%w (proviso-verify --help)", err))
+	case flags.NArg() != 1:
+		return fail(fmt.Errorf("got %d arguments, want one: a folder of evidence or an auditor bundle (proviso-verify --help)", flags.NArg()))
+	}
+	o.Now = time.Now()
+	fsys, closer, err := evidence.OpenPath(flags.Arg(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer closer.Close()
+	v, err := evidence.Verify(fsys, o)
+	if err != nil {
+		return fail(err)
+	}
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		err = e.Encode(v)
+	} else {
+		err = v.Text(out)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return v.ExitCode()
+}

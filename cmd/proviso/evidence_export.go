@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/engine/report"
+	"proviso.dev/proviso/evidence"
+)
+
+func evidenceExportCommand(s streams) *cobra.Command {
+	var o evidence.ExportOptions
+	var from, until, key, output string
+	c := &cobra.Command{
+		Use:   "export FOLDER -o BUNDLE.tar",
+		Short: "Write what an auditor needs into one file",
+		Long: `Write a folder of evidence, or a part of it, into one tar that an auditor checks without us: the log and its signed head,
+the records, what was judged, the policies, what is missing, OSCAL assessment results, a summary for people, and VERIFY.md with
+the commands of openssl, cosign and fsck. A signed manifest lists every file and says what was left out. The same records give
+the same bytes, but for signatures. What does not verify is not exported (exit code 4).`,
+		Example: `  proviso evidence export evidence -o june.tar --from 2026-06-01T00:00:00Z --until 2026-07-01T00:00:00Z
+  proviso evidence export evidence -o team-a.tar --namespace team-a --key awskms:///alias/auditors
+  proviso evidence export evidence -o one.tar --record 17`,
+		Args: oneArg("a folder of evidence"),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if output == "" {
+				return errors.New("nowhere to write: name a file with -o")
+			}
+			for flag, at := range map[string]struct {
+				text string
+				to   *time.Time
+			}{"--from": {from, &o.From}, "--until": {until, &o.Until}} {
+				if at.text == "" {
+					continue
+				}
+				if *at.to, err = time.Parse(time.RFC3339, at.text); err != nil {
+					return fmt.Errorf("%s %q: want a time like 2026-06-01T00:00:00Z", flag, at.text)
+				}
+				*at.to = at.to.UTC()
+			}
+			return export(c.Context(), s, args[0], output, key, &o)
+		},
+	}
+	f := c.Flags()
+	f.StringVarP(&output, "output", "o", "", "the file to write")
+	f.StringVar(&from, "from", "", "leave out what was recorded before this time")
+	f.StringVar(&until, "until", "", "leave out what was recorded at this time and after")
+	f.StringVar(&o.Namespace, "namespace", "", "leave out decisions about other namespaces, and facts that name one")
+	f.BoolVar(&o.WithoutInputs, "without-inputs", false, "leave out what was judged, and the facts around it: nobody can judge it again")
+	f.Var(&seqs{&o.Records}, "record", "sign the decision with this number on its own, too; may be repeated")
+	f.StringVar(&key, "key", "", "the key that signs: a cosign.key, or one in a KMS; without it one of your own, as for scan --evidence")
+	return c
+}
+
+// seqs are numbers of records in a flag.
+type seqs struct{ to *[]uint64 }
+
+func (n *seqs) String() string { return "" }
+func (n *seqs) Type() string   { return "SEQ" }
+func (n *seqs) Set(text string) error {
+	var seq uint64
+	if _, err := fmt.Sscanf(text, "%d", &seq); err != nil || fmt.Sprint(seq) != text {
+		return errors.New("want the number of a record, as proviso evidence show lists them")
+	}
+	*n.to = append(*n.to, seq)
+	return nil
+}
+
+// export writes an auditor bundle, whole or not at all.
+func export(ctx context.Context, s streams, folder, output, ref string, o *evidence.ExportOptions) (err error) {
+	fsys, closer, err := evidence.OpenPath(folder)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	v, err := evidence.Verify(fsys, evidence.Options{Now: time.Now()})
+	if err != nil {
+		return err
+	}
+	if v.ExitCode() == exitUnverified {
+		return errors.Join(v.Text(s.err), exitCode(exitUnverified))
+	}
+	key, err := openKey(ctx, s, ref)
+	if err != nil {
+		return err
+	}
+	o.Sign = key.Statement
+	if o.Key, err = evidence.NewKey(key.Public()); err != nil {
+		return err
+	}
+	o.OSCAL = assessment
+	if o.Scratch, err = os.MkdirTemp(filepath.Dir(output), ".proviso-export-*"); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(o.Scratch)) }()
+	whole := filepath.Join(o.Scratch, "bundle.tar")
+	f, err := os.OpenFile(whole, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	m, err := evidence.Export(ctx, fsys, f, o)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(whole, output); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	fmt.Fprintf(s.err, "proviso: note: %s has %d of %d records, and is signed by sha256:%s\n", output, m.Records, m.Head.Size, o.Key.Fingerprint())
+	if o.Key.Fingerprint() != m.Signer {
+		fmt.Fprintf(s.err, "proviso: note: the log is signed by another key, sha256:%s; auditors need both, by a way of its own\n", m.Signer)
+	}
+	if m.WithoutOSCAL != "" {
+		fmt.Fprintf(s.err, "proviso: note: there are no OSCAL assessment results in it: %s\n", m.WithoutOSCAL)
+	}
+	return nil
+}
+
+// assessment writes OSCAL assessment results of what is exported.
+func assessment(w io.Writer, x *evidence.Exporting) error {
+	p := report.Period{From: x.First, Until: x.Last, Version: versionText(), Origin: x.Producer.Origin, Key: "sha256:" + x.Signer, Entries: entriesOf(x)}
+	if !x.Filter.From.IsZero() {
+		p.From = x.Filter.From
+	}
+	if !x.Filter.Until.IsZero() {
+		p.Until = x.Filter.Until
+	}
+	if len(x.Clusters) == 1 {
+		c := x.Clusters[0]
+		p.Cluster = report.PeriodCluster{UID: c.UID, Name: c.Name, Region: c.Region, Jurisdiction: c.Jurisdiction}
+	}
+	seen := map[engine.Digest]bool{}
+	for i := range x.Activations {
+		a := &x.Activations[i]
+		if seen[a.Pack] {
+			continue
+		}
+		seen[a.Pack] = true
+		set, err := packed(x.Folder, a)
+		if err != nil {
+			return err
+		}
+		p.Policies = append(p.Policies, set.Policies()...)
+	}
+	err := report.OSCAL(w, p)
+	if errors.Is(err, report.ErrNoControls) {
+		return &evidence.LeftOutError{Why: err.Error()}
+	}
+	return err
+}
+
+// entriesOf are the records of the period, as OSCAL takes them.
+func entriesOf(x *evidence.Exporting) iter.Seq2[report.Entry, error] {
+	return func(yield func(report.Entry, error) bool) {
+		for rec, err := range x.Records {
+			if err != nil {
+				yield(report.Entry{}, err)
+				return
+			}
+			e := report.Entry{Seq: rec.Seq, Digest: rec.Digest, At: rec.At, File: "../" + evidence.ExportDir + "/" + evidence.RecordsFile(rec.Seq)}
+			switch {
+			case !x.Filter.Within(rec.At) && rec.Gap == nil:
+				continue // it shows where the period begins or ends, and is no part of it
+			case rec.Decision != nil:
+				decided(&e, rec.Decision)
+			case rec.Hole != nil && rec.Hole.Kind == evidence.NotManifest:
+				continue
+			case rec.Hole != nil:
+				e.Missing = &report.Missing{Kind: "hole", Source: rec.Hole.Source, Reason: rec.Hole.Reason, Count: 1}
+			case rec.Gap != nil:
+				e.Missing = &report.Missing{Kind: "gap", Reason: rec.Gap.Reason, Count: max(1, rec.Gap.Lost)}
+			case rec.Population != nil:
+				e.Missing, err = unreadOf(x, rec.Population)
+			}
+			if err == nil && e.Results == nil && e.Missing == nil {
+				continue
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// unreadOf is what a population knows to be there and was not read; nil is nothing. Names stay where the list of the
+// population stays.
+func unreadOf(x *evidence.Exporting, p *evidence.Population) (*report.Missing, error) {
+	list, err := x.Folder.Object(p.List)
+	if err != nil {
+		return nil, err
+	}
+	m := &report.Missing{Kind: "hole", Reason: "the list of the population has it as not read"}
+	for line := range bytes.Lines(list) {
+		var item evidence.Item
+		if err := evidence.Decode(bytes.TrimSuffix(line, []byte("\n")), &item); err != nil {
+			return nil, fmt.Errorf("read the list of the population: %w", err)
+		}
+		if item.Hole != nil && item.Hole.Kind != evidence.NotManifest {
+			m.Count++
+		}
+	}
+	if m.Count == 0 {
+		return nil, nil
+	}
+	return m, nil
+}
+
+func decided(e *report.Entry, d *evidence.Decision) {
+	s := &d.Subject
+	e.Event, e.Simulated, e.Refused = d.Event, d.Simulated, d.Answer != nil && !d.Answer.Allowed
+	e.Subject = report.PeriodSubject{APIVersion: s.APIVersion, Kind: s.Kind, Namespace: s.Namespace, Name: s.Name, Source: s.Source}
+	for i := range d.Results {
+		r := &d.Results[i]
+		e.Results = append(e.Results, report.PeriodResult{Policy: r.Policy, Digest: r.Digest, Verdict: r.Verdict, Effect: r.Effect, Violations: r.Violations,
+			Reason: r.Reason, Waiver: r.Waiver, Waived: r.Waived})
+	}
+}

@@ -1,0 +1,349 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/evidence"
+	"proviso.dev/proviso/evidence/cosign"
+	"proviso.dev/proviso/evidence/producer"
+)
+
+func evidenceReconcileCommand(s streams) *cobra.Command {
+	var audit, writers []string
+	var key, output string
+	c := &cobra.Command{
+		Use:   "reconcile FOLDER...",
+		Short: "Hold what the webhook recorded against the API server's audit log",
+		Long: `Hold what the webhook recorded against the API server's audit log: every write that was let in, of what the policies
+wanted to be asked about, must name a record, and the record must be there. Name the folders of all replicas, and all files
+of the log (level Metadata is enough, rotated and gzipped files too). With --key what has no record becomes a signed gap in the first
+folder, which no replica may be writing then. The folders are not verified: proviso evidence verify does that.
+
+Exit codes: 0 every write has its record, 1 unreadable, 2 some have none, or nothing could be compared, 4 the log names a
+record that is not there, or says another thing.`,
+		Example: `  proviso evidence reconcile replica-0 replica-1 --audit audit.log
+  proviso evidence reconcile replica-0 --audit audit.log --audit audit-2027-01-31.log.gz --key cosign.key`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("nothing to reconcile: name the folders of evidence of all replicas")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case len(audit) == 0:
+				return errors.New("--audit: name the API server's audit log")
+			case output != "text" && output != "json":
+				return fmt.Errorf("-o %s: want text or json", output)
+			}
+			r := &reconciling{writers: writers, marks: map[string]bool{}, found: map[string]*evidence.Gap{}, told: map[string]bool{}}
+			for _, dir := range args {
+				if err := r.open(dir); err != nil {
+					return err
+				}
+			}
+			if key != "" {
+				var err error
+				if r.key, err = openKey(c.Context(), s, key); err != nil {
+					return err
+				}
+			}
+			err := r.run(c.Context(), audit)
+			if r.w != nil {
+				err = errors.Join(err, r.end(c.Context(), err))
+			}
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				err = writeIndented(s.out, r.Reconciled)
+			} else {
+				err = r.text(s.out)
+			}
+			if code := r.exitCode(); err == nil && code != exitOK {
+				return exitCode(code)
+			}
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&audit, "audit", nil, "the API server's audit log; repeated for rotated files, the oldest first")
+	f.StringVar(&key, "key", "", "the first folder's key; signs gaps there")
+	f.StringSliceVar(&writers, veleroUser, []string{defaultVeleroUser}, "users that Velero's server runs as, as for proviso serve")
+	f.StringVarP(&output, "output", "o", "text", "text or json")
+	return c
+}
+
+// Reconciled is what came of it.
+type Reconciled struct {
+	// Writes counts the events of writes that were read, from the first to the last; Cut the files that end in half an event.
+	Writes uint64    `json:"writes"`
+	From   time.Time `json:"from"`
+	Until  time.Time `json:"until"`
+	Cut    int       `json:"cut"`
+	// Recorded counts those that name a record that is there, denied ones among them; Unchanged those about nothing that is
+	// judged; StatusWrites updates by Velero's server that nobody was asked about, which is right where they only wrote status.
+	Recorded     uint64 `json:"recorded"`
+	Unchanged    uint64 `json:"unchanged"`
+	StatusWrites uint64 `json:"statusWrites"`
+	// Before counts writes from before it was on record what is to be judged.
+	Before uint64 `json:"before"`
+	// Gaps are writes that were let in without a record, Declared how many of them the folders declare already, Signed how many
+	// were signed now.
+	Gaps     []*evidence.Gap `json:"gaps"`
+	Declared uint64          `json:"declared"`
+	Signed   uint64          `json:"signed"`
+	// Wrong is where the log names a record that is not there, or that says another thing.
+	Wrong []string `json:"wrong"`
+	// Unseen counts records of that time that no event names; the first are in UnseenRecords.
+	Unseen        uint64   `json:"unseen"`
+	UnseenRecords []string `json:"unseenRecords"`
+
+	wrong uint64
+}
+
+// mostTold is how many of a kind are told; the others are counted.
+const mostTold = 100
+
+type reconciling struct {
+	Reconciled
+	folders []*recordedFolder
+	writers []string
+	// wanted is what was to be asked about, in order of time; marks are the annotations that name records.
+	wanted []watchedFrom
+	marks  map[string]bool
+	// found are gaps by reason until there are many; told are all that were told, by event.
+	found map[string]*evidence.Gap
+	told  map[string]bool
+	key   *cosign.Key
+	w     *producer.Writer
+}
+
+// open reads what a folder says of itself, of gaps, and of what was to be judged.
+func (r *reconciling) open(dir string) error {
+	f := &recordedFolder{dir: dir, fsys: os.DirFS(dir), kept: map[uint64][]recordedLine{}, declared: map[string]bool{}}
+	raw, err := fs.ReadFile(f.fsys, evidence.ProducerFile)
+	if err != nil {
+		return fmt.Errorf("open evidence: %w", err)
+	}
+	var p evidence.Producer
+	if err := json.Unmarshal(raw, &p); err != nil || p.Origin == "" {
+		return fmt.Errorf("open evidence %s: %s names no log", dir, evidence.ProducerFile)
+	}
+	f.origin = p.Origin
+	if slices.ContainsFunc(r.folders, func(o *recordedFolder) bool { return o.origin == f.origin }) {
+		return fmt.Errorf("open evidence %s: it is named twice", dir)
+	}
+	r.folders = append(r.folders, f)
+	for _, name := range []string{"fail.proviso.dev", "ignore.proviso.dev", "own.proviso.dev"} {
+		r.marks[name] = true
+	}
+	for segment := uint64(0); ; segment++ {
+		n, err := f.each(segment, func(rec *evidence.Record, _ engine.Digest) error {
+			if o := rec.Open; o != nil {
+				f.ended(rec.At)
+				if o.Mode == producer.Batch {
+					f.torn = append(f.torn, span{from: rec.At})
+				}
+			}
+			f.last = *rec
+			if rec.Gap != nil {
+				for _, event := range rec.Gap.Events {
+					f.declared[event] = true
+				}
+			}
+			if c := rec.Change; c != nil && (c.What == configurationChange || c.What == wantedChange) && c.Digest != "" {
+				return r.configuration(f, rec)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("open evidence: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	f.ended(time.Time{})
+	slices.SortStableFunc(r.wanted, func(a, b watchedFrom) int { return a.at.Compare(b.at) })
+	return nil
+}
+
+// configuration takes in a webhook configuration: the names its annotations have and, of the one that was wanted, what
+// is to be asked about.
+func (r *reconciling) configuration(f *recordedFolder, rec *evidence.Record) error {
+	raw, err := fs.ReadFile(f.fsys, evidence.ObjectFile(rec.Change.Digest))
+	if err == nil && evidence.DigestOf(raw) != rec.Change.Digest {
+		err = errors.New("it has another digest")
+	}
+	w := watchedFrom{at: rec.At}
+	if err == nil {
+		err = json.Unmarshal(raw, &w.webhooks)
+	}
+	if err != nil {
+		return fmt.Errorf("record %d: the %s: %w", rec.Seq, rec.Change.What, err)
+	}
+	for i := range w.webhooks {
+		r.marks[w.webhooks[i].Name] = true
+	}
+	if rec.Change.What == wantedChange {
+		r.wanted = append(r.wanted, w)
+	}
+	return nil
+}
+
+// run reads the log, and then looks for records that no event names.
+func (r *reconciling) run(ctx context.Context, files []string) error {
+	for _, file := range files {
+		cut, err := readAudit(file, func(e *auditEvent) error { return r.event(ctx, e) })
+		if err != nil {
+			return err
+		}
+		if cut {
+			r.Cut++
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(r.found)) {
+		if err := r.declare(ctx, reason); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.folders {
+		for segment := uint64(0); ; segment++ {
+			n, err := f.each(segment, func(rec *evidence.Record, _ engine.Digest) error {
+				if d := rec.Decision; d == nil || d.Answer == nil || f.saw(rec.Seq) || rec.At.Before(r.From) || rec.At.After(r.Until) {
+					return nil
+				}
+				if r.Unseen++; r.Unseen <= mostTold {
+					what, about := describeRecord(rec)
+					r.UnseenRecords = append(r.UnseenRecords, fmt.Sprintf("%s, record %d of %s: %s %s", f.dir, rec.Seq, rec.At.Format(time.RFC3339), what, about))
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// gap notes a write without a record. Files that overlap tell it twice.
+func (r *reconciling) gap(ctx context.Context, e *auditEvent, event, reason string) error {
+	if r.told[event] {
+		return nil
+	}
+	r.told[event] = true
+	if slices.ContainsFunc(r.folders, func(f *recordedFolder) bool { return f.declared[event] }) {
+		r.Declared++
+		return nil
+	}
+	g := r.found[reason]
+	if g == nil {
+		g = &evidence.Gap{From: e.Received.UTC(), Until: e.Received.UTC(), Reason: reason}
+		r.found[reason] = g
+	}
+	g.Lost, g.Events = g.Lost+1, append(g.Events, event)
+	if e.Received.Before(g.From) {
+		g.From = e.Received.UTC()
+	}
+	g.Until = later(g.Until, e.Received.UTC())
+	if len(g.Events) == mostLost {
+		return r.declare(ctx, reason)
+	}
+	return nil
+}
+
+// declare tells of what was found for a reason, and has it signed where there is a key.
+func (r *reconciling) declare(ctx context.Context, reason string) error {
+	g := r.found[reason]
+	delete(r.found, reason)
+	r.Gaps = append(r.Gaps, g)
+	if r.key == nil {
+		return nil
+	}
+	if r.w == nil {
+		var err error
+		if r.w, err = producer.Open(ctx, r.folders[0].dir, producer.Options{Signer: r.key, Kind: "admission", Mode: producer.Strict, Run: rand.Text(), Scope: []string{"reconcile"},
+			Engine: evidence.Engine{Version: versionText(), Program: programDigest()}}); err != nil {
+			return err
+		}
+	}
+	if _, err := r.w.Append(ctx, evidence.Record{Gap: g}); err != nil {
+		return err
+	}
+	r.Signed += g.Lost
+	return nil
+}
+
+// end closes the run that gaps were written in, and seals it.
+func (r *reconciling) end(ctx context.Context, failed error) error {
+	reason := "done"
+	if failed != nil {
+		reason = "failed: " + failed.Error()
+	}
+	_, err := r.w.Append(ctx, evidence.Record{Close: &evidence.Close{Reason: reason}})
+	if err == nil {
+		err = r.w.Seal(ctx, evidence.Seal{}, nil, r.key.Statement)
+	}
+	return errors.Join(err, r.w.Close(ctx, reason))
+}
+
+func (r *reconciling) exitCode() int {
+	switch {
+	case r.wrong > 0:
+		return exitUnverified
+	case len(r.Gaps) > 0 || r.Declared > 0 || len(r.wanted) == 0 || r.Recorded == 0:
+		return exitIncomplete
+	}
+	return exitOK
+}
+
+func (r *reconciling) text(w io.Writer) error {
+	var b bytes.Buffer
+	say := func(when bool, format string, args ...any) {
+		if when {
+			fmt.Fprintf(&b, format+"\n", args...)
+		}
+	}
+	for _, wrong := range r.Wrong {
+		say(true, "differs: %s", wrong)
+	}
+	say(r.wrong > mostTold, "and %d more", r.wrong-min(r.wrong, mostTold))
+	for _, g := range r.Gaps {
+		say(true, "gap: %d writes between %s and %s: %s: %s", g.Lost, g.From.Format(time.RFC3339), g.Until.Format(time.RFC3339), g.Reason, strings.Join(g.Events[:min(len(g.Events), 10)], ", "))
+	}
+	say(r.Declared > 0, "%d writes without a record are declared already", r.Declared)
+	say(len(r.Gaps) > 0 && r.key == nil, "the gaps are not signed: name the first folder's key with --key")
+	say(r.Signed > 0, "%d writes are signed gaps now, in %s", r.Signed, r.folders[0].dir)
+	for _, unseen := range r.UnseenRecords {
+		say(true, "no event: %s", unseen)
+	}
+	say(r.Unseen > 0, "%d records are named by no event: the log leaves those requests out, or they came from elsewhere than the API server", r.Unseen)
+	say(r.Cut > 0, "%d files end in half an event, which was left out", r.Cut)
+	say(r.Before > 0, "%d writes were let in before it was on record what is to be judged", r.Before)
+	say(r.StatusWrites > 0, "%d updates by Velero's server name no record: the API server does not ask where it writes status alone, and the log does not show what it wrote", r.StatusWrites)
+	say(len(r.wanted) == 0, "nothing in the folders says what was to be judged: writes that nobody was asked about could not be told")
+	say(r.Writes > 0, "%d writes from %s to %s: %d name their record, %d changed nothing that is judged", r.Writes, r.From.Format(time.RFC3339), r.Until.Format(time.RFC3339), r.Recorded, r.Unchanged)
+	say(r.Writes == 0, "no write is in the log: nothing was compared")
+	_, err := w.Write(b.Bytes())
+	return err
+}

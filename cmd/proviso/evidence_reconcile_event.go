@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/evidence"
+)
+
+const (
+	failedOpen     = "failed-open.validating.webhook.admission.k8s.io/"
+	reasonOpen     = "failed open: nobody answered, and the API server let it in"
+	reasonLost     = "answered without a record"
+	reasonTorn     = "the replica ended, in mode batch, before the record was durable"
+	reasonUnmarked = "let in, and the API server's audit log names no record"
+	reasonUnasked  = "of a kind that was to be judged, and nobody was asked"
+)
+
+// event compares one event with what was recorded.
+func (r *reconciling) event(ctx context.Context, e *auditEvent) error {
+	if e.Stage != "ResponseComplete" && e.Stage != "Panic" || e.operation() == "" || e.Object.Resource == "" || e.dry() {
+		return nil
+	}
+	r.Writes++
+	if r.From.IsZero() || e.Received.Before(r.From) {
+		r.From = e.Received
+	}
+	if e.Received.After(r.Until) {
+		r.Until = e.Received
+	}
+	event, mark, reason := "", "", ""
+	for _, key := range slices.Sorted(maps.Keys(e.Annotations)) {
+		host, name, _ := strings.Cut(key, "/")
+		switch value := e.Annotations[key]; {
+		case r.marks[host] && name == "record":
+			mark = value
+		case r.marks[host] && name == "decision":
+			event = value
+		case strings.HasPrefix(key, failedOpen) && r.marks[value] && e.admitted():
+			reason = reasonOpen
+		}
+	}
+	switch {
+	case mark == markUnchanged:
+		r.Unchanged++
+	case mark == markDryRun: // of a deletion, which says so in its body
+	case mark == markUnrecorded && e.admitted():
+		reason = reasonLost
+	case mark != "" && mark != markUnrecorded:
+		if err := r.named(ctx, e, event, mark); err != nil {
+			return err
+		}
+	case mark == "" && reason == "" && e.admitted():
+		switch watching, known := r.watches(e); {
+		case !known:
+			r.Before++
+		case watching == perhaps:
+			r.StatusWrites++
+		case watching == watched && event != "":
+			reason = reasonUnmarked
+		case watching == watched:
+			reason = reasonUnasked
+		}
+	}
+	if reason == "" {
+		return nil
+	}
+	if event == "" {
+		event = "audit:" + e.AuditID
+	}
+	return r.gap(ctx, e, event, reason)
+}
+
+// watches reports whether the policies of that time wanted to be asked, and whether that is known.
+func (r *reconciling) watches(e *auditEvent) (is watching, known bool) {
+	n, found := slices.BinarySearchFunc(r.wanted, e.Received, func(w watchedFrom, at time.Time) int { return w.at.Compare(at) })
+	if !found {
+		n--
+	}
+	if n < 0 {
+		return notWatched, false
+	}
+	return r.wanted[n].watches(e, r.writers), true
+}
+
+// named looks up the record that an event names.
+func (r *reconciling) named(ctx context.Context, e *auditEvent, event, mark string) error {
+	var digest, origin string
+	var seq uint64
+	if n, err := fmt.Sscanf(mark, "%s %d %s", &digest, &seq, &origin); n != 3 || err != nil || markOf(engine.Digest(digest), seq, origin) != mark {
+		r.differs(e, "it names no record, but says %q", mark)
+		return nil
+	}
+	n := slices.IndexFunc(r.folders, func(f *recordedFolder) bool { return f.origin == origin })
+	if n < 0 {
+		r.differs(e, "it names record %d of the log %s, whose folder was not named", seq, origin)
+		return nil
+	}
+	f := r.folders[n]
+	lines, err := f.lines(seq / evidence.SegmentRecords)
+	if err != nil {
+		return err
+	}
+	i := seq % evidence.SegmentRecords
+	if there := i < uint64(len(lines)) && string(lines[i].digest) == digest; !there && f.declared[event] {
+		r.Declared++
+		return nil
+	} else if !there && slices.ContainsFunc(f.torn, func(s span) bool { return !e.Received.Before(s.from) && !e.Received.After(s.until) }) {
+		if e.admitted() {
+			return r.gap(ctx, e, event, reasonTorn)
+		}
+		return nil
+	}
+	if i >= uint64(len(lines)) {
+		r.differs(e, "record %d is not in %s", seq, f.dir)
+		return nil
+	}
+	f.see(seq)
+	l := &lines[i]
+	deletes := e.operation() == "DELETE"
+	switch {
+	case string(l.digest) != digest:
+		r.differs(e, "record %d of %s is another, %s", seq, f.dir, l.digest)
+	case !l.decides || l.event != event:
+		r.differs(e, "record %d of %s is not of the decision %s", seq, f.dir, event)
+	case l.group != e.Object.Group || l.namespace != "" && e.Object.Namespace != "" && l.namespace != e.Object.Namespace || l.name != "" && e.Object.Name != "" && l.name != e.Object.Name || deletes != (l.operation == engine.Delete):
+		r.differs(e, "record %d of %s is of something else: %s of %s/%s", seq, f.dir, l.operation, l.namespace, l.name)
+	case e.admitted() && !l.allowed && e.Verb != "deletecollection":
+		r.differs(e, "record %d of %s says that it was denied", seq, f.dir)
+	default:
+		r.Recorded++
+	}
+	return nil
+}
+
+func (r *reconciling) differs(e *auditEvent, format string, args ...any) {
+	if r.wrong++; r.wrong <= mostTold {
+		r.Wrong = append(r.Wrong, fmt.Sprintf("%s: %s", e, fmt.Sprintf(format, args...)))
+	}
+}

@@ -1,0 +1,216 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+
+	"proviso.dev/proviso/evidence"
+	"proviso.dev/proviso/evidence/cosign"
+	"proviso.dev/proviso/evidence/producer"
+	"proviso.dev/proviso/webhook"
+)
+
+// auditLine is an event as kube-apiserver writes it at level Metadata; more alters it.
+func auditLine(id, verb, namespace, name string, code int, annotations map[string]string, more map[string]any) string {
+	e := map[string]any{"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": id, "stage": "ResponseComplete", "requestURI": "/apis/velero.io/v1/namespaces/" + namespace + "/schedules?fieldManager=x",
+		"verb": verb, "user": map[string]any{"username": "ann"}, "objectRef": map[string]any{"resource": "schedules", "namespace": namespace, "name": name, "apiGroup": "velero.io", "apiVersion": "v1"},
+		"responseStatus": map[string]any{"code": code}, "requestReceivedTimestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"), "annotations": annotations}
+	for k, v := range more {
+		e[k] = v
+	}
+	line, err := json.Marshal(e)
+	if err != nil {
+		panic(err)
+	}
+	return string(line) + "\n"
+}
+
+func marksOf(hook string, annotations map[string]string) map[string]string {
+	all := map[string]string{"authorization.k8s.io/decision": "allow"}
+	for k, v := range annotations {
+		all[hook+"/"+k] = v
+	}
+	return all
+}
+
+// reconciled runs the command on a folder and the text of an audit log.
+func reconciled(t *testing.T, dir, log string, flags ...string) (code int, out string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	code = run(t.Context(), append([]string{"evidence", "reconcile", dir, "--audit", file}, flags...), streams{in: strings.NewReader(""), out: &stdout, err: &stderr})
+	return code, stdout.String() + stderr.String()
+}
+
+// recordedRun is a run of four decisions: u-1 and u-2 let in, u-3 denied, u-4 let in by the fail-open webhook.
+func recordedRun(t *testing.T, mode string) (w *recordingWebhooks, marks map[string]map[string]string) {
+	t.Helper()
+	w = recordedBy(t, mode, denyProfile, 0)
+	fail, ignore, _, err := webhook.Rules(w.loader.sets().Closed.Rows(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := webhook.Install{Name: "proviso", Namespace: "proviso-system", TimeoutSeconds: 5, StatusWriters: []string{defaultVeleroUser}}.Configuration(fail, ignore)
+	w.seen(wantedChange, c)
+	w.tend(t.Context())
+	marks = map[string]map[string]string{}
+	for _, ask := range []struct {
+		uid, name string
+		side      webhook.Side
+	}{{"u-1", "one", webhook.FailClosed}, {"u-2", "two", webhook.FailClosed}, {"u-3", "bad", webhook.FailClosed}, {"u-4", "four", webhook.FailOpen}} {
+		got := w.handler(ask.side).Handle(t.Context(), asks(ask.uid, string(admissionv1.Create), aSchedule(ask.name, ""), ""))
+		marks[ask.uid] = marksOf(ask.side.String()+".proviso.dev", got.AuditAnnotations)
+	}
+	return w, marks
+}
+
+func TestReconcile(t *testing.T) {
+	w, marks := recordedRun(t, producer.Strict)
+	if err := w.close("stopped"); err != nil {
+		t.Fatal(err)
+	}
+	fine := auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], nil) + auditLine("a-2", "patch", "velero", "two", 201, marks["u-2"], nil) + auditLine("a-3", "create", "velero", "bad", 403, marks["u-3"], nil) + auditLine("a-4", "create", "velero", "four", 201, marks["u-4"], nil)
+	otherwise := func(uid, from, to string) map[string]string {
+		changed := marksOf("", nil)
+		for k, v := range marks[uid] {
+			changed[k] = strings.Replace(v, from, to, 1)
+		}
+		return changed
+	}
+	var rotated bytes.Buffer
+	z := gzip.NewWriter(&rotated)
+	if _, err := z.Write([]byte(fine)); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	unmarked := marksOf("fail.proviso.dev", map[string]string{"decision": "u-9"})
+	for name, c := range map[string]struct {
+		log  string
+		code int
+		want string
+	}{
+		"all have their record":               {fine, 0, "4 name their record"},
+		"rotated and compressed":              {rotated.String(), 0, "4 name their record"},
+		"half an event at the end":            {fine + `{"kind":"Event","auditID":"a`, 0, "1 files end in half an event"},
+		"half an event in the middle":         {`{"kind":"Event","auditID":"a` + "\n" + fine, 1, "audit.log:1: it is no event"},
+		"what is no audit log":                {`{"kind":"Pod"}` + "\n", 1, "no auditID, stage or verb"},
+		"no event":                            {"", 2, "nothing was compared"},
+		"nobody was asked":                    {fine + auditLine("a-5", "create", "velero", "five", 201, nil, nil), 2, "and nobody was asked: audit:a-5"},
+		"nobody answered":                     {fine + auditLine("a-5", "create", "velero", "five", 201, map[string]string{failedOpen + "round_0_index_1": "ignore.proviso.dev"}, nil), 2, "failed open: nobody answered, and the API server let it in: audit:a-5"},
+		"another webhook failed open":         {fine + auditLine("a-5", "get", "velero", "five", 200, map[string]string{failedOpen + "round_0_index_1": "other.example.org"}, nil), 0, ""},
+		"an answer without a record":          {fine + auditLine("a-5", "create", "velero", "five", 201, unmarked, nil), 2, "names no record: u-9"},
+		"an answer that could not be kept":    {fine + auditLine("a-5", "create", "velero", "five", 201, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), nil), 2, "answered without a record: u-9"},
+		"denied, and that could not be kept":  {fine + auditLine("a-5", "create", "velero", "five", 403, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), nil), 0, ""},
+		"denied by somebody else":             {fine + auditLine("a-5", "create", "velero", "five", 403, nil, nil), 0, ""},
+		"a dry run":                           {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"requestURI": "/x?dryRun=All"}), 0, ""},
+		"a deletion that was only tried":      {fine + auditLine("a-5", "delete", "velero", "five", 200, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markDryRun}), nil), 0, ""},
+		"the first stage of a request":        {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"stage": "RequestReceived"}), 0, ""},
+		"an update of nothing":                {fine + auditLine("a-5", "update", "velero", "one", 200, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnchanged}), nil), 0, "1 changed nothing"},
+		"a kind that nobody watches":          {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"objectRef": map[string]any{"resource": "leases", "namespace": "velero", "apiGroup": "velero.io"}}), 0, ""},
+		"a subresource that nobody watches":   {fine + auditLine("a-5", "update", "velero", "five", 200, nil, map[string]any{"objectRef": map[string]any{"resource": "schedules", "subresource": "status", "namespace": "velero", "apiGroup": "velero.io"}}), 0, ""},
+		"another version of a watched kind":   {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"objectRef": map[string]any{"resource": "schedules", "apiVersion": "v2", "namespace": "velero", "apiGroup": "velero.io"}}), 2, "nobody was asked"},
+		"an operation that nobody watches":    {fine + auditLine("a-5", "delete", "velero", "five", 200, nil, nil), 0, ""},
+		"a namespace that is left out":        {fine + auditLine("a-5", "create", "kube-system", "five", 201, nil, nil), 0, ""},
+		"status written by Velero":            {fine + auditLine("a-5", "patch", "velero", "five", 200, nil, map[string]any{"user": map[string]any{"username": defaultVeleroUser}}), 0, "1 updates by Velero's server name no record"},
+		"created by Velero":                   {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"user": map[string]any{"username": defaultVeleroUser}}), 2, "nobody was asked"},
+		"before anything was to be judged":    {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"requestReceivedTimestamp": "2020-01-01T00:00:00.000000Z"}), 0, "1 writes were let in before"},
+		"another digest":                      {fine + auditLine("a-5", "create", "velero", "one", 201, otherwise("u-1", "sha256:", "sha256:0"), nil), 4, "is another, sha256:"},
+		"another decision":                    {fine + auditLine("a-5", "create", "velero", "one", 201, otherwise("u-1", "u-1", "u-2"), nil), 4, "is not of the decision u-2"},
+		"another log":                         {fine + auditLine("a-5", "create", "velero", "one", 201, otherwise("u-1", "proviso", "oviso"), nil), 4, "whose folder was not named"},
+		"a mark that is none":                 {fine + auditLine("a-5", "create", "velero", "one", 201, otherwise("u-1", "sha256", "sha1 sha256"), nil), 4, "it names no record, but says"},
+		"another object":                      {fine + auditLine("a-5", "create", "velero", "five", 201, marks["u-1"], nil), 4, "is of something else"},
+		"another operation":                   {fine + auditLine("a-5", "delete", "velero", "one", 200, marks["u-1"], nil), 4, "is of something else"},
+		"let in, and the record says denied":  {fine + auditLine("a-5", "create", "velero", "bad", 201, marks["u-3"], nil), 4, "says that it was denied"},
+		"records that no event names":         {auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], map[string]any{"requestReceivedTimestamp": "2020-01-01T00:00:00.000000Z"}) + auditLine("a-2", "patch", "velero", "two", 201, marks["u-2"], nil), 0, "2 records are named by no event"},
+		"the same event twice, and no record": {fine + auditLine("a-5", "create", "velero", "five", 201, nil, nil) + auditLine("a-5", "create", "velero", "five", 201, nil, nil), 2, "gap: 1 writes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if code, out := reconciled(t, w.dir, c.log); code != c.code || !strings.Contains(out, c.want) {
+				t.Errorf("exit code %d, want %d with %q:\n%s", code, c.code, c.want, out)
+			}
+		})
+	}
+	if code, out := reconciled(t, w.dir, fine, w.dir); code != 1 || !strings.Contains(out, "named twice") {
+		t.Errorf("a folder that is named twice: exit code %d: %s", code, out)
+	}
+}
+
+// What has no record becomes a signed gap, once.
+func TestReconcileSignsGaps(t *testing.T) {
+	w, marks := recordedRun(t, producer.Strict)
+	if err := w.close("stopped"); err != nil {
+		t.Fatal(err)
+	}
+	log := auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], nil)
+	for i := range mostLost + 5 {
+		log += auditLine(fmt.Sprint("b-", i), "create", "velero", fmt.Sprint("n-", i), 201, nil, nil)
+	}
+	if code, out := reconciled(t, w.dir, log); code != 2 || !strings.Contains(out, "the gaps are not signed") {
+		t.Errorf("without a key: exit code %d: %s", code, out)
+	}
+	verified(t, w.dir)
+	dir := filepath.Join(t.TempDir(), "key")
+	ref, err := cosign.Generate(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, out := reconciled(t, w.dir, log, "--key", ref); code != 1 || !strings.Contains(out, "open evidence") {
+		t.Errorf("with another key: exit code %d: %s", code, out)
+	}
+	r := &reconciling{marks: map[string]bool{}, found: map[string]*evidence.Gap{}, told: map[string]bool{}, key: w.key}
+	file := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.open(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	err = r.run(t.Context(), []string{file})
+	if err := r.end(t.Context(), err); err != nil {
+		t.Fatal(err)
+	}
+	if r.Signed != mostLost+5 || len(r.Gaps) != 2 || r.exitCode() != 2 {
+		t.Errorf("%d signed in %d gaps, exit code %d", r.Signed, len(r.Gaps), r.exitCode())
+	}
+	holes := verified(t, w.dir)
+	if len(holes) != 2 || holes[0].Code != evidence.DeclaredGap || !strings.Contains(holes[0].Text, "nobody was asked") {
+		t.Errorf("verify tells %v", holes)
+	}
+	if code, out := reconciled(t, w.dir, log); code != 2 || !strings.Contains(out, fmt.Sprint(mostLost+5)+" writes without a record are declared already") || strings.Contains(out, "gap:") {
+		t.Errorf("again: exit code %d: %s", code, out)
+	}
+}
+
+// In mode batch an answer goes out before its record is durable: what a kill took is a gap, and nothing that was altered.
+func TestReconcileAfterABatchRunThatWasKilled(t *testing.T) {
+	for mode, want := range map[string]int{producer.Batch: 2, producer.Strict: 4} {
+		w, marks := recordedRun(t, mode)
+		lost := marksOf("fail.proviso.dev", map[string]string{"decision": "u-5", "record": markOf(evidence.DigestOf([]byte("gone")), 4000, w.w.Origin())})
+		if _, err := w.w.Checkpoint(t.Context()); err != nil { // all of it is on the disk; there is no Close yet
+			t.Fatal(err)
+		}
+		log := auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], nil) + auditLine("a-5", "create", "velero", "five", 201, lost, nil)
+		if code, out := reconciled(t, w.dir, log); code != want {
+			t.Errorf("%s: exit code %d, want %d: %s", mode, code, want, out)
+		}
+		if err := w.close("stopped"); err != nil {
+			t.Fatal(err)
+		}
+		if code, out := reconciled(t, w.dir, log); code != 4 {
+			t.Errorf("%s, after the run has ended as it should: exit code %d: %s", mode, code, out)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"proviso.dev/proviso/bundles"
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/evidence"
+)
+
+func evidenceReplayCommand(s streams) *cobra.Command {
+	var output, trust string
+	c := &cobra.Command{
+		Use:   "replay FOLDER | BUNDLE.tar",
+		Short: "Judge again what was recorded, and compare",
+		Long: `Judge again the recorded inputs by the recorded policies and facts at the recorded time, and compare every verdict. What
+does not verify is not replayed. Exit codes: 0 all equal, 1 unreadable, 2 something was erased or left out, 4 it does not
+verify, or a verdict differs.`,
+		Example: "  proviso evidence replay evidence",
+		Args:    oneArg(evidenceWanted),
+		RunE: func(c *cobra.Command, args []string) error {
+			if output != "text" && output != "json" {
+				return fmt.Errorf("-o %s: want text or json", output)
+			}
+			fsys, closer, err := evidence.OpenPath(args[0])
+			if err != nil {
+				return err
+			}
+			defer closer.Close()
+			o, err := verifyOptions(trust, nil)
+			if err != nil {
+				return err
+			}
+			v, err := evidence.Verify(fsys, o)
+			if err != nil {
+				return err
+			}
+			if v.ExitCode() == exitUnverified {
+				if err := v.Text(s.err); err != nil {
+					return err
+				}
+				return exitCode(exitUnverified)
+			}
+			folder, err := evidence.OpenFolder(fsys)
+			if err != nil {
+				return err
+			}
+			defer folder.Close()
+			r, err := replay(c.Context(), folder)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				err = writeIndented(s.out, r)
+			} else {
+				err = replayText(s.out, r)
+			}
+			switch {
+			case err != nil:
+				return err
+			case len(r.Differences) > 0:
+				return exitCode(exitUnverified)
+			case r.Erased > 0 || v.LeftOut > 0 || r.Records == 0:
+				return exitCode(exitIncomplete)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&trust, "trust", "", "whom you believe, as for proviso evidence verify")
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return c
+}
+
+// verifyOptions reads what evidence is held against.
+func verifyOptions(trust string, against []string) (evidence.Options, error) {
+	o := evidence.Options{Now: time.Now()}
+	if trust != "" {
+		raw, err := os.ReadFile(trust)
+		if err != nil {
+			return o, fmt.Errorf("read --trust: %w", err)
+		}
+		if o.Trust, err = evidence.ParseTrust(raw); err != nil {
+			return o, fmt.Errorf("read --trust %s: %w", trust, err)
+		}
+	}
+	for _, file := range against {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return o, fmt.Errorf("read --against: %w", err)
+		}
+		o.Against = append(o.Against, raw)
+	}
+	return o, nil
+}
+
+// replay judges every decision of a folder again.
+func replay(ctx context.Context, folder *evidence.Folder) (*evidence.Replayed, error) {
+	r := &evidence.Replayed{Differences: []evidence.Difference{}}
+	sets := map[uint64]*engine.Set{}
+	packs := map[engine.Digest]*engine.Set{}
+	for rec, err := range folder.Records() {
+		if err != nil {
+			return nil, err
+		}
+		if a := rec.Activation; a != nil {
+			if packs[a.Pack] == nil {
+				if packs[a.Pack], err = packed(folder, a); err != nil {
+					return nil, fmt.Errorf("replay record %d: %w", rec.Seq, err)
+				}
+			}
+			sets[rec.Seq] = packs[a.Pack]
+		}
+		if rec.Decision == nil {
+			continue
+		}
+		set := sets[rec.Decision.Activation]
+		if set == nil {
+			return nil, fmt.Errorf("replay record %d: the policies of record %d are not there", rec.Seq, rec.Decision.Activation)
+		}
+		if err := folder.Replay(ctx, &rec.Record, set, r); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// packed compiles the policies that a record put into force.
+func packed(folder *evidence.Folder, a *evidence.Activation) (*engine.Set, error) {
+	raw, err := folder.Object(a.Pack)
+	if err != nil {
+		return nil, err
+	}
+	pack, err := bundles.ReadPack(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	set, err := pack.Set()
+	if err == nil && set.Digest() != a.PolicySet {
+		err = fmt.Errorf("the pack holds %s, and %s was put into force", set.Digest(), a.PolicySet)
+	}
+	return set, err
+}
+
+func replayText(w io.Writer, r *evidence.Replayed) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, d := range r.Differences {
+		fmt.Fprintf(table, "record %d\t%s\t%s\n\trecorded\t%s\n\treplayed\t%s\n", d.Seq, d.Subject, d.Policy, d.Recorded, d.Replayed)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d records judged again, %d results: %d differ, %d were ended by a limit and say nothing, %d records were erased\n", r.Records, r.Results, len(r.Differences), r.Unrepeatable, r.Erased)
+	return err
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"proviso.dev/proviso/bundles"
+	"proviso.dev/proviso/engine"
+	"proviso.dev/proviso/evidence"
+)
+
+// sinceParameter is what policies call the log that a scan is held against; they speak where it is set.
+const sinceParameter = "previousEvidence"
+
+// earlier is the scan that this one is held against; nil is none.
+type earlier struct {
+	*evidence.Previous
+	name   string
+	closer io.Closer
+	// then are the policies that were in force.
+	then []string
+}
+
+// since opens the evidence of the earlier scan, and tells the policies of it. What does not verify ends the scan before it
+// begins.
+func (j *judging) since(s streams, to *bundles.Selection) (*earlier, error) {
+	if j.sinceDir == "" {
+		if j.trust != "" {
+			return nil, errors.New("--trust says whom to believe about earlier evidence: name that with --since")
+		}
+		return nil, nil
+	}
+	o, err := verifyOptions(j.trust, nil)
+	if err != nil {
+		return nil, err
+	}
+	fsys, closer, err := evidence.OpenPath(j.sinceDir)
+	if err != nil {
+		return nil, fmt.Errorf("--since: %w", err)
+	}
+	e, err := openEarlier(evidence.OpenPrevious(fsys, o))
+	var bad *evidence.NotVerified
+	switch {
+	case errors.As(err, &bad):
+		fmt.Fprintf(s.err, "proviso: --since %s: %s\n", j.sinceDir, printable(err.Error()))
+		return nil, errors.Join(exitCode(exitUnverified), closer.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("--since %s: %w", j.sinceDir, err), closer.Close())
+	}
+	e.name, e.closer = j.sinceDir, closer
+	if !e.Verified.Established {
+		fmt.Fprintf(s.err, "proviso: note: who signed %s is not established: name a key you trust with --trust\n", j.sinceDir)
+	}
+	to.With = map[string][]string{sinceParameter: {e.Verified.Producer.Origin}}
+	return e, nil
+}
+
+// openEarlier reads from the policies it was judged by which they were.
+func openEarlier(p *evidence.Previous, err error) (*earlier, error) {
+	if err != nil {
+		return nil, err
+	}
+	raw, err := p.Object(p.Pack)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	pack, err := bundles.ReadPack(bytes.NewReader(raw))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the policies of the previous scan: %w", err), p.Close())
+	}
+	e := &earlier{Previous: p}
+	for _, policy := range pack.Policies {
+		e.then = append(e.then, policy.ID)
+	}
+	return e, nil
+}
+
+// compare is the report with what changed since.
+func (e *earlier) compare(r engine.Report, set *engine.Set) engine.Report {
+	if e == nil {
+		return r
+	}
+	var now []string
+	for _, p := range set.Policies() {
+		now = append(now, p.ID)
+	}
+	return e.Compare(r, e.name, e.then, now)
+}
+
+// Close closes the evidence.
+func (e *earlier) Close() error {
+	if e == nil {
+		return nil
+	}
+	return errors.Join(e.Previous.Close(), e.closer.Close())
+}
+
+// Fact is part of engine.FactSource.
+func (e *earlier) Fact(ctx context.Context, q engine.FactQuery, about *engine.Subject) (any, engine.FactState, error) {
+	if e == nil {
+		return nil, engine.FactUnknown, errors.New("no earlier evidence was named: scan … --since DIR")
+	}
+	return e.Previous.Fact(ctx, q, about)
+}
