@@ -21,7 +21,7 @@ func TestProfileEvidence(t *testing.T) {
 		"{mode: blocking, wait: 1s, heartbeat: 10s, maxBytes: 2Ti}": {limits{time.Second, 10 * time.Second, 2 << 40}, ""},
 		"{mode: batch, maxBytes: '100000000'}":                      {limits{250 * time.Millisecond, time.Minute, 100000000}, ""},
 		"{wait: 1s}":                                                {wrong: `:3:1: unknown mode "": want strict (no record, no allow), blocking`},
-		"{mode: lax}":                                               {wrong: `:3:19: unknown mode "lax"`},
+		"{mode: lax}":                                               {wrong: `:3:18: unknown mode "lax"`},
 		"{mode: strict, wait: 1s}":                                  {wrong: `only mode blocking waits`},
 		"{mode: blocking, wait: soon}":                              {wrong: `"soon": want a duration from 1ms to 30s`},
 		"{mode: blocking, wait: 0s}":                                {wrong: `"0s": want a duration`},
@@ -32,7 +32,7 @@ func TestProfileEvidence(t *testing.T) {
 		"{mode: strict, maxBytes: 99999999Ti}":                      {wrong: `"99999999Ti" is no size`},
 		"{mode: strict, maxBytes: -64Mi}":                           {wrong: `"-64Mi" is no size`},
 		"{mode: strict, keep: all}":                                 {wrong: `keep`},
-		"{mode: strict, wait:}":                                     {wrong: `evidence.wait says nothing`},
+		"{mode: strict, wait: }":                                    {wrong: `evidence.wait says nothing`},
 	} {
 		p, err := bundles.ParseProfile("proviso.yaml", []byte("apiVersion: proviso.dev/v1alpha1\nkind: Profile\nevidence: "+text+"\n"))
 		if c.wrong != "" {

@@ -57,3 +57,27 @@ func FactsOf(answers []engine.Answered, salt []byte) (facts []Fact, keep []any, 
 func queryOf(q engine.FactQuery) Query {
 	return Query{Group: q.Group, Kind: q.Kind, Namespace: q.Namespace, Name: q.Name, Names: q.Names, Listed: q.Names != nil, Wildcard: q.Wildcard, Labels: q.Labels, All: q.All}
 }
+
+// add counts a decision.
+func (c *Counts) add(d *Decision) {
+	c.Decisions++
+	for i := range d.Results {
+		c.count(&d.Results[i])
+	}
+}
+
+func (c *Counts) count(r *Result) {
+	switch r.Verdict {
+	case engine.Pass.String():
+		c.Pass++
+	case engine.Fail.String():
+		c.Fail++
+	case engine.NotApplicable.String():
+		c.NotApplicable++
+	default:
+		c.Unknown++
+	}
+	if r.Waived {
+		c.Waived++
+	}
+}

@@ -44,7 +44,30 @@ func Encode(v any) ([]byte, error) {
 	if err := e.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode evidence: %w", err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return replaced(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}
+
+// replaced writes U+FFFD as itself: encoding/json escapes it where it stands for bytes that are no UTF-8, and nowhere else,
+// so that reading and writing again would give another text.
+func replaced(text []byte) []byte {
+	const escaped, itself = `\ufffd`, "\uFFFD"
+	if !bytes.Contains(text, []byte(escaped)) {
+		return text
+	}
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] != '\\':
+			out = append(out, text[i])
+		case bytes.HasPrefix(text[i:], []byte(escaped)):
+			out = append(out, itself...)
+			i += len(escaped) - 1
+		default: // what follows a backslash is no start of an escape
+			out = append(out, text[i], text[i+1])
+			i++
+		}
+	}
+	return out
 }
 
 // Decode reads what Encode wrote, byte for byte: unknown members, other orders and other spellings of the same value are

@@ -138,6 +138,9 @@ func (d *derived) add(r *Record, digest engine.Digest) {
 		h := r.Hole
 		d.counts.Holes++
 		row[3], row[12], row[13], row[24] = "hole", h.Source, h.File, h.Reason
+		if h.Kind == NotManifest {
+			break
+		}
 		d.miss(Missing{Kind: "hole", Seq: r.Seq, At: r.At, Item: h.Item, Source: h.Source, File: h.File, Reason: h.Reason})
 	case r.Gap != nil:
 		g := r.Gap

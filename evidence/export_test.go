@@ -5,7 +5,6 @@ package evidence_test
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -15,7 +14,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/evidence"

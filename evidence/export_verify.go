@@ -238,6 +238,9 @@ func (v *verification) checkExport() error {
 	for _, seq := range e.m.Signed {
 		v.checkSigned(seq)
 	}
+	if e.inputs > 0 && !e.m.Filter.WithoutInputs && e.m.Filter.Namespace == "" {
+		v.problem(InputMissing, ManifestFile, "%d values are left out, and the filter does not say so", e.inputs)
+	}
 	if v.LeftOut > 0 || e.inputs > 0 {
 		v.hole(LeftOut, ManifestFile, "the export leaves out %d records and %d values; what it leaves out is %s", v.LeftOut, e.inputs, e.m.Filter.words())
 	}
@@ -269,6 +272,9 @@ func (v *verification) trustExporter(e *exportCheck) {
 // compareSealed holds what an export took from a sealed folder against the newest seal. Records and inputs grow and may be left
 // out, tiles grow, and what is the producer's alone is never exported; all else is as it was sealed.
 func (e *exportCheck) compareSealed(v *verification, s *sealed) {
+	if e.key == nil {
+		return
+	}
 	there := map[string]engine.Digest{}
 	for _, f := range e.m.Files {
 		there[f.Path] = f.Digest

@@ -100,13 +100,24 @@ func eachLine(fsys fs.FS, name string, do func(raw []byte, at int64, number int)
 	}
 	defer file.Close()
 	in, at := bufio.NewReaderSize(file, 256<<10), int64(0)
+	var raw []byte
 	for number := 1; ; number++ {
-		raw, err := in.ReadBytes('\n')
-		if err == io.EOF {
-			return nil // what has no end was never acknowledged
-		}
-		if err != nil {
-			return fmt.Errorf("%s:%d: %w", name, number, err)
+		raw = raw[:0]
+		for {
+			part, err := in.ReadSlice('\n')
+			raw = append(raw, part...)
+			if err == nil {
+				break
+			}
+			if err == io.EOF {
+				return nil // what has no end was never acknowledged
+			}
+			if err != bufio.ErrBufferFull {
+				return fmt.Errorf("%s:%d: %w", name, number, err)
+			}
+			if len(raw) > maxLine {
+				return fmt.Errorf("%s:%d: the line is longer than %d bytes", name, number, maxLine)
+			}
 		}
 		if err := do(raw[:len(raw)-1], at, number); err != nil {
 			return err

@@ -65,6 +65,14 @@ func TestInsider(t *testing.T) {
 				f.put(evidence.ObjectFile(d), text)
 			}
 	}
+	reversed := func(b []byte) []byte {
+		var l evidence.FileList
+		if err := evidence.Decode(bytes.TrimSpace(b), &l); err != nil {
+			t.Fatal(err)
+		}
+		slices.Reverse(l.Files)
+		return append(encoded(t, l), '\n')
+	}
 	removed, removedFile := relisted(func(l [][]byte) [][]byte { return l[:3] })
 	nulled, nulledFile := relisted(func(l [][]byte) [][]byte { l[1] = []byte("null\n"); return l })
 	twice, twiceFile := relisted(func(l [][]byte) [][]byte { l[1] = l[0]; return l })
@@ -161,17 +169,19 @@ func TestInsider(t *testing.T) {
 		}, insider{}, evidence.OrderBroken, "record 5: its time"},
 		"time does not go back": {at(4, func(r *evidence.Record) { r.Backwards = true }), insider{}, evidence.OrderBroken, "record 4: its time"},
 
-		"seal of another log":      {same, insider{seal: func(s *evidence.Seal) { s.Origin = "other" }}, evidence.OtherLog, "it seals the log other"},
-		"seal of another producer": {same, insider{seal: func(s *evidence.Seal) { s.Producer = "other" }}, evidence.OtherLog, "it seals the log"},
-		"seal of another number":   {same, insider{seal: func(s *evidence.Seal) { s.Number = 2 }}, evidence.OrderBroken, "it is seal 2, not 1"},
-		"seal of another run":      {same, insider{seal: func(s *evidence.Seal) { s.Run = "other" }}, evidence.WrongStatement, "the log has no scan other that begins at record 0"},
-		"seal of another kind":     {same, insider{seal: func(s *evidence.Seal) { s.Kind = "admission" }}, evidence.WrongStatement, "the log has no admission"},
-		"seal of another begin":    {same, insider{seal: func(s *evidence.Seal) { s.First = 1 }}, evidence.WrongStatement, "that begins at record 1"},
-		"seal of another size":     {same, insider{seal: func(s *evidence.Seal) { s.Size = 7 }}, evidence.OtherLog, "it is not the head that was sealed"},
-		"seal of another root":     {same, insider{seal: func(s *evidence.Seal) { s.Root = strings.Repeat("A", 43) + "=" }}, evidence.OtherLog, "it is not the head that was sealed"},
-		"input that is not there":  {same, insider{files: func(f folder) { f.put(evidence.InputsFile(0), bytes.Join(f.lines(evidence.InputsFile(0))[1:], nil)) }}, evidence.InputMissing, "what was judged"},
-		"input erased, undeclared": {same, insider{files: func(f folder) { erase(t, f, 0, "") }}, evidence.InputMissing, "was erased, and no record says so"},
-		"log cut off, root kept":   {same, insider{files: func(f folder) { f.put(evidence.RecordsFile(0), bytes.Join(f.lines(evidence.RecordsFile(0))[:6], nil)) }}, evidence.RecordMissing, "seq 6"},
+		"list of files written otherwise": {same, insider{list: func(b []byte) []byte { return append([]byte(" "), b...) }}, evidence.FileAltered, "files.json: decode evidence: the text is not as it is written"},
+		"list of files out of order":      {same, insider{list: reversed}, evidence.FileAltered, "is not in its order"},
+		"seal of another log":             {same, insider{seal: func(s *evidence.Seal) { s.Origin = "other" }}, evidence.OtherLog, "it seals the log other"},
+		"seal of another producer":        {same, insider{seal: func(s *evidence.Seal) { s.Producer = "other" }}, evidence.OtherLog, "it seals the log"},
+		"seal of another number":          {same, insider{seal: func(s *evidence.Seal) { s.Number = 2 }}, evidence.OrderBroken, "it is seal 2, not 1"},
+		"seal of another run":             {same, insider{seal: func(s *evidence.Seal) { s.Run = "other" }}, evidence.WrongStatement, "the log has no scan other that begins at record 0"},
+		"seal of another kind":            {same, insider{seal: func(s *evidence.Seal) { s.Kind = "admission" }}, evidence.WrongStatement, "the log has no admission"},
+		"seal of another begin":           {same, insider{seal: func(s *evidence.Seal) { s.First = 1 }}, evidence.WrongStatement, "that begins at record 1"},
+		"seal of another size":            {same, insider{seal: func(s *evidence.Seal) { s.Size = 7 }}, evidence.OtherLog, "it is not the head that was sealed"},
+		"seal of another root":            {same, insider{seal: func(s *evidence.Seal) { s.Root = strings.Repeat("A", 43) + "=" }}, evidence.OtherLog, "it is not the head that was sealed"},
+		"input that is not there":         {same, insider{files: func(f folder) { f.put(evidence.InputsFile(0), bytes.Join(f.lines(evidence.InputsFile(0))[1:], nil)) }}, evidence.InputMissing, "what was judged"},
+		"input erased, undeclared":        {same, insider{files: func(f folder) { erase(t, f, 0, "") }}, evidence.InputMissing, "was erased, and no record says so"},
+		"log cut off, root kept":          {same, insider{files: func(f folder) { f.put(evidence.RecordsFile(0), bytes.Join(f.lines(evidence.RecordsFile(0))[:6], nil)) }}, evidence.RecordMissing, "seq 6"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.in.key = k
@@ -207,6 +217,13 @@ func TestDeclared(t *testing.T) {
 	}
 	full := whole.records(t)[7].Close.Counts
 	var gone engine.Digest
+	lines := whole.lines(evidence.ObjectFile(whole.seal(t).Population.List))
+	lines[3] = append(encoded(t, evidence.Item{N: 3, Hole: &evidence.Hole{Source: "bucket", File: "broken.yaml", Kind: "broken", Reason: "it is broken"}}), '\n')
+	holed := bytes.Join(lines, nil)
+	var root evidence.Tree
+	for _, line := range lines {
+		root.Add(bytes.TrimSpace(line))
+	}
 	for name, c := range map[string]struct {
 		records    func(records) records
 		in         insider
@@ -224,6 +241,16 @@ func TestDeclared(t *testing.T) {
 			closed(r, "done", c)
 			return r
 		}, insider{}, evidence.DeclaredHole, "it went away"},
+		"item that is known to be there and was not read": {func(r records) records {
+			p := *r[2].Population
+			p.Holes, p.List, p.Root = 1, evidence.DigestOf(holed), root.Root()
+			r[2].Population = &p
+			r = slices.Delete(r, 6, 7)
+			c := full
+			c.Decisions, c.NotApplicable = 3, 0
+			closed(r, "done", c)
+			return r
+		}, insider{files: func(f folder) { f.put(evidence.ObjectFile(evidence.DigestOf(holed)), holed) }}, evidence.DeclaredHole, "bucket broken.yaml: it is broken"},
 		"gap": {func(r records) records {
 			return slices.Insert(r, 7, with(r[6], func(r *evidence.Record) { r.Gap = &evidence.Gap{Lost: 3, Reason: "too slow"} }))
 		}, insider{}, evidence.DeclaredGap, "3 requests between"},
@@ -352,5 +379,15 @@ func TestStatements(t *testing.T) {
 			f.put(name, c.bundle(t, bytes.Clone(truth)))
 			refused(t, f.verify(t, evidence.Options{}), c.code, c.text)
 		})
+	}
+}
+
+// SIG-10: a bundle is read up to a size.
+func TestBundleSize(t *testing.T) {
+	k := newKey(t)
+	for size, want := range map[int]string{4 << 20: "EOF", 4<<20 + 1: "it is larger than 4194304 bytes"} {
+		if _, err := evidence.OpenBundle(bytes.Repeat([]byte(" "), size), k.public(t)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d bytes: %v, want %q", size, err, want)
+		}
 	}
 }

@@ -5,10 +5,11 @@ package evidence_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/evidence"
@@ -189,11 +190,17 @@ func TestOutsider(t *testing.T) {
 			f.edit(evidence.ObjectFile(f.seal(t).Population.List), func(b []byte) []byte { return bytes.Replace(b, []byte(`"c1"`), []byte(`"c9"`), 1) })
 		}, evidence.PopulationWrong, "it speaks of 4 items, 0 of them holes, with root "},
 
-		"salt altered":              {func(f folder) { f.edit(evidence.SaltFile, func(b []byte) []byte { b[0] ^= 1; return b }) }, evidence.FileAltered, "salt: it is not what it was when it was sealed"},
-		"state altered":             {func(f folder) { f.put("log/.state/treeState", []byte("{}")) }, evidence.FileAltered, "log/.state/treeState"},
-		"file added":                {func(f folder) { f.put("inputs/0000000001.jsonl", []byte("\n")) }, evidence.FileUnlisted, "the newest seal does not list it"},
-		"file of no evidence added": {func(f folder) { f.put("README", nil) }, evidence.FileUnlisted, "evidence has no such file"},
-		"file removed":              {func(f folder) { delete(f, evidence.LockFile) }, evidence.FileMissing, "the newest seal lists it, and it is not there"},
+		"salt altered":  {func(f folder) { f.edit(evidence.SaltFile, func(b []byte) []byte { b[0] ^= 1; return b }) }, evidence.FileAltered, "salt: it is not what it was when it was sealed"},
+		"state altered": {func(f folder) { f.put("log/.state/treeState", []byte("{}")) }, evidence.FileAltered, "log/.state/treeState"},
+		"file added":    {func(f folder) { f.put("inputs/0000000001.jsonl", []byte("\n")) }, evidence.FileUnlisted, "the newest seal does not list it"},
+		"link added": {func(f folder) {
+			f["objects/"+strings.Repeat("0", 64)] = &fstest.MapFile{Data: []byte("../salt"), Mode: fs.ModeSymlink | 0o777}
+		}, evidence.FileUnlisted, "it is no plain file"},
+		"producer's line without its end": {func(f folder) {
+			f.edit(evidence.ProducerFile, func(b []byte) []byte { return bytes.TrimSpace(b) })
+		}, evidence.FileAltered, "its line has no end"},
+		"file of no evidence added":                      {func(f folder) { f.put("README", nil) }, evidence.FileUnlisted, "evidence has no such file"},
+		"file removed":                                   {func(f folder) { delete(f, evidence.LockFile) }, evidence.FileMissing, "the newest seal lists it, and it is not there"},
 		"head without population in a seal that has one": {func(f folder) { delete(f, population) }, evidence.FileMissing, evidence.SealPopulation},
 		"producer of another format": {func(f folder) {
 			f.edit(evidence.ProducerFile, func(b []byte) []byte { return bytes.Replace(b, []byte(`"format":1`), []byte(`"format":2`), 1) })
@@ -250,175 +257,4 @@ func erase(t *testing.T, f folder, n int, why string) engine.Digest {
 	lines[n] = append(encoded(t, evidence.KeptValue{Digest: v.Digest, Erased: why}), '\n')
 	f.put(name, bytes.Join(lines, nil))
 	return v.Digest
-}
-
-// Each record in turn is left out (EVD-10), with and without a seal, and with all hashed anew.
-func TestLeftOut(t *testing.T) {
-	whole, _ := scan(t)
-	records := evidence.RecordsFile(0)
-	for n := range whole.lines(records) {
-		f := whole.clone()
-		f.put(records, bytes.Join(slices.Delete(f.lines(records), n, n+1), nil))
-		refused(t, f.verify(t, evidence.Options{}), evidence.RecordMissing, fmt.Sprint("seq ", n))
-		refused(t, f.unsealed().verify(t, evidence.Options{}), evidence.RecordMissing, fmt.Sprint("seq ", n))
-		f = whole.clone()
-		all := f.records(t)
-		f.relog(chained(t, slices.Delete(all, n, n+1)))
-		refused(t, f.verify(t, evidence.Options{}), evidence.RecordMissing, "")
-		refused(t, f.unsealed().verify(t, evidence.Options{}), evidence.RecordMissing, "")
-	}
-}
-
-// SIG-01: of two valid folders by one key every part of one is put into the other, alone and together with others.
-func TestSwapped(t *testing.T) {
-	t.Parallel()
-	a, k := scan(t)
-	b := folderOf(t, k, "cluster-b", 4).sealed(t)
-	parts := []string{evidence.ProducerFile, evidence.SaltFile, "records/", "inputs/", "objects/", evidence.CheckpointFile, "log/tile/entries", "log/tile/0", "log/.state/treeState",
-		"seals/000001/files.json", "seals/000001/checkpoint", "seals/000001/population", "seals/000001/statement"}
-	of := func(f folder, part string) (names []string) {
-		for _, name := range f.names() {
-			if strings.HasPrefix(name, part) {
-				names = append(names, name)
-			}
-		}
-		if len(names) == 0 {
-			t.Fatalf("the folder has no %s", part)
-		}
-		return names
-	}
-	for set := 1; set < 1<<len(parts)-1; set++ {
-		f := a.clone()
-		var swapped []string
-		for i, part := range parts {
-			if set>>i&1 == 0 {
-				continue
-			}
-			swapped = append(swapped, part)
-			for _, name := range of(a, part) {
-				delete(f, name)
-			}
-			for _, name := range of(b, part) {
-				f[name] = b[name]
-			}
-		}
-		if v := f.verify(t, evidence.Options{}); v.ExitCode() != evidence.ExitUnverified {
-			t.Fatalf("%s of another folder: exit code %d", strings.Join(swapped, ", "), v.ExitCode())
-		}
-	}
-	// The parts of what is signed, each from the other.
-	for _, name := range []string{evidence.CheckpointFile, "seals/000001/checkpoint", "seals/000001/population.checkpoint"} {
-		one, two := bytes.SplitAfter(a[name].Data, []byte("\n")), bytes.SplitAfter(b[name].Data, []byte("\n"))
-		for i := range one {
-			if bytes.Equal(one[i], two[i]) {
-				continue
-			}
-			f := a.clone()
-			mixed := slices.Clone(one)
-			mixed[i] = two[i]
-			f.put(name, bytes.Join(mixed, nil))
-			refused(t, f.verify(t, evidence.Options{}), evidence.SignatureInvalid, name)
-		}
-	}
-	name := "seals/000001/statement.sigstore.json"
-	one, two := bytes.SplitAfter(a[name].Data, []byte(`"`)), bytes.SplitAfter(b[name].Data, []byte(`"`))
-	swaps := 0
-	for i := range one {
-		if bytes.Equal(one[i], two[i]) {
-			continue
-		}
-		f := a.clone()
-		mixed := slices.Clone(one)
-		mixed[i] = two[i]
-		f.put(name, bytes.Join(mixed, nil))
-		refused(t, f.verify(t, evidence.Options{}), evidence.SignatureInvalid, "the signature is not of this key and these bytes")
-		swaps++
-	}
-	if swaps != 2 {
-		t.Errorf("%d parts of the statements differ: want the payload and the signature", swaps)
-	}
-	// Every record's every member, taken from the record of the other log at the same place.
-	for n, line := range a.lines(evidence.RecordsFile(0)) {
-		for path, value := range members(t, b.lines(evidence.RecordsFile(0))[n]) {
-			was := members(t, line)[path]
-			if was == value || !bytes.Contains(line, []byte(was)) {
-				continue
-			}
-			f := a.clone()
-			f.edit(evidence.RecordsFile(0), func(text []byte) []byte {
-				return bytes.Replace(text, line, bytes.Replace(line, []byte(was), []byte(value), 1), 1)
-			})
-			refused(t, f.verify(t, evidence.Options{}), evidence.RecordAltered, "")
-		}
-	}
-}
-
-// members are a record's members as JSON writes them, by their paths.
-func members(t *testing.T, line []byte) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	var walk func(path string, v any)
-	walk = func(path string, v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			for name, e := range v {
-				walk(path+"/"+name, e)
-			}
-		case []any:
-			for i, e := range v {
-				walk(fmt.Sprint(path, "/", i), e)
-			}
-		default:
-			all[path] = string(encoded(t, v))
-		}
-	}
-	var v any
-	if err := json.Unmarshal(line, &v); err != nil {
-		t.Fatal(err)
-	}
-	walk("", v)
-	return all
-}
-
-// What nobody signed is never taken for whole: exit code 2, whatever comes after it.
-func TestUnsigned(t *testing.T) {
-	whole, _ := scan(t)
-	for name, c := range map[string]struct {
-		do         func(folder)
-		code, what string
-	}{
-		"no seal": {func(f folder) {
-			for _, name := range f.names() {
-				if strings.HasPrefix(name, "seals/") {
-					delete(f, name)
-				}
-			}
-		}, evidence.Unsealed, "the folder has no seal"},
-		"records after the last head": {func(f folder) {
-			all := f.records(t)
-			next := all[7]
-			next.Close, next.Open, next.Run = nil, &evidence.Open{Kind: "scan"}, "another"
-			signed := f.clone()
-			f.relog(chained(t, append(all, next)))
-			for _, name := range []string{"log/tile/entries/000.p/8", "log/tile/0/000.p/8"} {
-				f[name] = signed[name]
-			}
-		}, evidence.Unsealed, "1 records came after it and are not signed yet"},
-		"torn last line": {func(f folder) {
-			f.edit(evidence.RecordsFile(0), func(b []byte) []byte { return append(b, `{"type":`...) })
-		}, evidence.Unsealed, "the last line was not written whole"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := whole.clone()
-			c.do(f)
-			if name == "torn last line" {
-				f = f.unsealed()
-			}
-			v := f.verify(t, evidence.Options{})
-			if v.ExitCode() != evidence.ExitIncomplete {
-				t.Fatalf("exit code %d: %v", v.ExitCode(), v.Problems)
-			}
-			tells(t, v.Holes, c.code, c.what)
-		})
-	}
 }

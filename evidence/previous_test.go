@@ -299,14 +299,15 @@ func TestCompareSubjectsAndPolicies(t *testing.T) {
 	dir, k := t.TempDir(), newKey(t)
 	failing := map[string]string{"p/p": "fail deny", "p/old": "fail deny"}
 	scanned(t, dir, k, "run-1", "done", []string{"s", "h", "t"}, thing("s", "f", "stays", nil, failing), thing("s", "f", "goes", nil, failing),
-		thing("h", "f", "hidden", nil, failing), thing("t", "f", "elsewhere", nil, nil),
+		thing("s", "f", "solo", nil, map[string]string{"p/p": "fail deny"}), thing("h", "f", "hidden", nil, failing), thing("t", "f", "elsewhere", nil, nil),
 		thing("s", "1.yaml", "twin", nil, failing), thing("s", "2.yaml", "twin", nil, map[string]string{"p/p": "pass record"}))
 	p := openPrevious(t, dir)
 	s, got := told(t, p, now([]string{"s", "h"}, thing("s", "f", "stays", nil, map[string]string{"p/p": "fail deny", "p/new": "fail deny", "p/also": "pass record"}),
 		thing("s", "f", "comes", nil, map[string]string{"p/p": "fail deny"}), judged{hole: &evidence.Hole{Source: "h"}},
+		thing("s", "4.yaml", "solo", nil, map[string]string{"p/p": "pass record"}), thing("s", "5.yaml", "solo", nil, map[string]string{"p/p": "pass record"}),
 		thing("s", "2.yaml", "twin", nil, map[string]string{"p/p": "pass record"}), thing("s", "3.yaml", "twin", nil, map[string]string{"p/p": "pass record"})),
 		[]string{"p/p", "p/old"}, []string{"p/p", "p/new", "p/also"})
-	want := map[string]string{"goes": "gone 2", "hidden": "unseen 2", "elsewhere": "unseen 0", "stays p/new": "newPolicy", "comes p/p": "new", "twin": "gone 2"}
+	want := map[string]string{"goes": "gone 2", "hidden": "unseen 2", "elsewhere": "unseen 0", "stays p/new": "newPolicy", "comes p/p": "new", "solo p/p": "fixed", "twin": "gone 2"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -330,7 +331,7 @@ func TestCompareSubjectsAndPolicies(t *testing.T) {
 	// A run that was cut short says of nothing that it is gone.
 	r = now([]string{"s", "h", "t"})
 	r.Trailer = func() engine.Trailer { return engine.Trailer{Stopped: true} }
-	if s, _ := told(t, p, r, nil, nil); s.Gone.Count() != 0 || s.Unseen.Count() != 6 {
+	if s, _ := told(t, p, r, nil, nil); s.Gone.Count() != 0 || s.Unseen.Count() != 7 {
 		t.Errorf("a run that was stopped: %d gone, %d unseen", s.Gone.Count(), s.Unseen.Count())
 	}
 }

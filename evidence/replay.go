@@ -59,6 +59,9 @@ func (f *Folder) Replay(ctx context.Context, rec *Record, set *engine.Set, r *Re
 	differ := func(policy, recorded, replayed string) {
 		r.Differences = append(r.Differences, Difference{rec.Seq, sub.String(), policy, recorded, replayed})
 	}
+	if is := SubjectOf(&sub); is.APIVersion != d.Subject.APIVersion || is.Kind != d.Subject.Kind || is.Namespace != d.Subject.Namespace || is.Name != d.Subject.Name || sub.Operation != d.Operation {
+		differ("", fmt.Sprintf("%s %s %s/%s %s", d.Subject.APIVersion, d.Subject.Kind, d.Subject.Namespace, d.Subject.Name, d.Operation), "the input is of another object or operation")
+	}
 	for i := range d.Results {
 		was := &d.Results[i]
 		is := byPolicy[was.Policy]

@@ -58,7 +58,7 @@ func TestTrust(t *testing.T) {
 		"another key":                 {trustOf(t, string(newKey(t).public(t).PEM())), readAt, nil, evidence.KeyUntrusted, "is none of those you trust"},
 		"another kind of key":         {trustOf(t, string(edKey(t).public(t).PEM())), readAt, nil, evidence.KeyUntrusted, "is none of those you trust"},
 		"the key, for another log":    {trusting(t, entry{"publicKey": ours, "origins": []string{"proviso.dev/evidence/other"}}), readAt, nil, evidence.KeyUntrusted, "the key is trusted for proviso.dev/evidence/other"},
-		"not yet valid":               {trusting(t, entry{"publicKey": ours, "notBefore": long(year)}), readAt, nil, evidence.KeyNotYetValid, "the key is trusted from"},
+		"not yet valid":               {trusting(t, entry{"publicKey": ours, "notBefore": long(year)}), readAt, nil, evidence.KeyNotYetValid, "cosign.pub: the key is trusted from"},
 		"backdated":                   {trusting(t, entry{"publicKey": ours, "notBefore": long(year)}), made.Add(2 * year), nil, evidence.KeyNotYetValid, "record 0: it says it was made at"},
 		"expired":                     {trusting(t, entry{"publicKey": ours, "notAfter": long(time.Hour)}), made.Add(year), nil, evidence.KeyExpired, "and nobody else says that it signed the 8 records after record 0 before"},
 		"expired, and kept in time":   {trusting(t, entry{"publicKey": ours, "notAfter": long(time.Hour)}), made.Add(year), [][]byte{head}, "", ""},
@@ -260,4 +260,26 @@ func TestAgainst(t *testing.T) {
 		f.put(name, bundleOf(t, k, bytes.Replace(b.DSSEEnvelope.Payload, fmt.Appendf(nil, `"number":%d`, 2-n), fmt.Appendf(nil, `"number":%d`, n+1), 1)))
 	}
 	refused(t, f.verify(t, evidence.Options{}), evidence.OrderBroken, "seals/000002/statement.sigstore.json: it speaks of what was before the seal before it")
+}
+
+// A checkpoint is three lines, written in one way.
+func TestCheckpoints(t *testing.T) {
+	k := newKey(t)
+	const origin, root = "log", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+	for text, want := range map[string]string{
+		origin + "\n0\n" + root + "\n":                      "",
+		origin + "\n0\n" + root + "\nmore\n":                "want three lines",
+		origin + "\n0\n":                                    "want three lines",
+		origin + "\n00\n" + root + "\n":                     `the size "00" is no number`,
+		origin + "\n-1\n" + root + "\n":                     `the size "-1" is no number`,
+		origin + "\n9223372036854775808\n" + root + "\n":    `the size "9223372036854775808" is no number`,
+		origin + "\n0\nAAAA\n":                              "the root is no hash",
+		origin + "\n0\n" + strings.Repeat("A", 42) + "B=\n": "the root is no hash",
+		"other\n0\n" + root + "\n":                          "it is of the log other, not of log",
+	} {
+		_, err := evidence.OpenCheckpoint(signedNote(t, k, origin, text), k.public(t), origin)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
 }

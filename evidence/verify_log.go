@@ -27,6 +27,8 @@ type segment struct {
 	torn   bool
 	inputs []kept
 	faults []Problem
+	// panicked is what reading it panicked with.
+	panicked any
 }
 
 type line struct {
@@ -82,7 +84,11 @@ func (v *verification) readLog() error {
 			case <-stop:
 				return
 			}
-			go func() { one <- v.readSegment(n * SegmentRecords) }()
+			go func() {
+				s := &segment{}
+				defer func() { s.panicked = recover(); one <- s }()
+				s = v.readSegment(n * SegmentRecords)
+			}()
 		}
 	}()
 	first := uint64(0)
@@ -90,7 +96,11 @@ func (v *verification) readLog() error {
 		v.roots[0] = v.tiles.Root()
 	}
 	for one := range next {
-		v.segment(first, <-one)
+		s := <-one
+		if s.panicked != nil {
+			panic(s.panicked) // where callers can see to the exit code
+		}
+		v.segment(first, s)
 		first += SegmentRecords
 	}
 	v.tiles.end()

@@ -89,7 +89,7 @@ func (r *running) record(l *line) {
 	if rec.Open == nil && !r.partial && (r.this == nil || r.this.Closed || r.this.ID != rec.Run) {
 		r.problem(OrderBroken, place, "it belongs to no run that is open")
 	}
-	if r.this != nil {
+	if r.this != nil && rec.Open == nil {
 		r.this.Last, r.this.End = rec.Seq, rec.At
 	}
 	if parts := r.part(rec, place); parts != 1 {
@@ -315,30 +315,6 @@ func (r *running) counts() *Counts {
 		return &Counts{}
 	}
 	return &r.this.Counts
-}
-
-// add counts a decision.
-func (c *Counts) add(d *Decision) {
-	c.Decisions++
-	for i := range d.Results {
-		c.count(&d.Results[i])
-	}
-}
-
-func (c *Counts) count(r *Result) {
-	switch r.Verdict {
-	case engine.Pass.String():
-		c.Pass++
-	case engine.Fail.String():
-		c.Fail++
-	case engine.NotApplicable.String():
-		c.NotApplicable++
-	default:
-		c.Unknown++
-	}
-	if r.Waived {
-		c.Waived++
-	}
 }
 
 // kept checks that a value a record rests on is there, or was erased as a record says.

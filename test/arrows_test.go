@@ -63,6 +63,8 @@ var rooms = map[string]room{
 	// The one place for KMS schemes, and the only one that is asked to sign.
 	"evidence/cosign": {may: []string{"engine"}, never: languages},
 	// Writes what evidence describes; the log is Tessera's.
+	// Copies what is sealed to S3, and reads it there.
+	"evidence/locked":    {may: []string{"engine", "engine/store", "evidence"}, never: append(cluster, languages...)},
 	"evidence/producer":  {may: []string{"engine", "evidence"}, never: append(cluster, languages...)},
 	"cmd/proviso-verify": {may: []string{"evidence"}, never: append(append(cluster, languages...), "net/http", "github.com/sigstore", "github.com/transparency-dev")},
 	"cmd/proviso":        {may: everything},

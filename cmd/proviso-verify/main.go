@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"proviso.dev/proviso/evidence"
@@ -23,12 +24,22 @@ since it was signed. Asks no network.
   --against FILE   a checkpoint of the log that you kept; may be repeated
   --json           write what was found as JSON
 
+Of an auditor bundle it says, too, who exported it and what that left out. What was left out as the bundle says is no fault,
+and is exit code 2.
+
 Exit codes: 0 verified, 1 it could not be read, 2 verified and something is declared to be missing, 4 it does not verify.
 `
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-func run(args []string, out, complaints io.Writer) int {
+func run(args []string, out, complaints io.Writer) (code int) {
+	// A panic would end the program with 2, which is the word for evidence that verifies as far as it goes.
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(complaints, "proviso-verify: this is an error of the program, and says nothing of the evidence: %v\n%s", p, debug.Stack())
+			code = 1
+		}
+	}()
 	fail := func(err error) int {
 		fmt.Fprintf(complaints, "proviso-verify: %v\n", err)
 		return 1

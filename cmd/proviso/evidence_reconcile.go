@@ -337,7 +337,7 @@ func (r *reconciling) text(w io.Writer) error {
 	for _, unseen := range r.UnseenRecords {
 		say(true, "no event: %s", unseen)
 	}
-	say(r.Unseen > 0, "%d records are named by no event: the log leaves those requests out, or they came from elsewhere than the API server", r.Unseen)
+	say(r.Unseen > 0, "%d records are named by no event: the answer did not arrive, the log leaves the request out, or it came from elsewhere than the API server", r.Unseen)
 	say(r.Cut > 0, "%d files end in half an event, which was left out", r.Cut)
 	say(r.Before > 0, "%d writes were let in before it was on record what is to be judged", r.Before)
 	say(r.StatusWrites > 0, "%d updates by Velero's server name no record: the API server does not ask where it writes status alone, and the log does not show what it wrote", r.StatusWrites)

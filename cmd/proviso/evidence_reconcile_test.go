@@ -214,3 +214,21 @@ func TestReconcileAfterABatchRunThatWasKilled(t *testing.T) {
 		}
 	}
 }
+
+// What a gap declares is not told as a record that is not there: in mode batch a full disk takes records that were numbered.
+func TestReconcileOfWhatAGapDeclares(t *testing.T) {
+	w, marks := recordedRun(t, producer.Strict)
+	if err := w.append(t.Context(), evidence.Record{Gap: &evidence.Gap{Lost: 1, Reason: "disk full", Events: []string{"u-5"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.close("stopped"); err != nil {
+		t.Fatal(err)
+	}
+	for event, want := range map[string]int{"u-5": 2, "u-6": 4} {
+		lost := marksOf("fail.proviso.dev", map[string]string{"decision": event, "record": markOf(evidence.DigestOf([]byte("gone")), 4000, w.w.Origin())})
+		log := auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], nil) + auditLine("a-5", "create", "velero", "five", 201, lost, nil)
+		if code, out := reconciled(t, w.dir, log); code != want {
+			t.Errorf("%s: exit code %d, want %d: %s", event, code, want, out)
+		}
+	}
+}

@@ -176,6 +176,11 @@ func TestReportsAreVerified(t *testing.T) {
 	if err := others.read(); err == nil {
 		t.Error("what another signed is believed")
 	}
+	proviso("evidence", "export", "evidence", "-o", "part.tar", "--namespace", "nobody")
+	part := &reports{dir: "part.tar", now: time.Now}
+	if err := part.read(); err == nil {
+		t.Error("a part of the reports, which no scan adds to, is read")
+	}
 	name := filepath.Join("evidence", evidence.RecordsFile(0))
 	raw, err := os.ReadFile(name)
 	if err != nil {
@@ -189,7 +194,7 @@ func TestReportsAreVerified(t *testing.T) {
 	if err := altered.read(); !errors.As(err, &bad) {
 		t.Errorf("altered reports: %v", err)
 	}
-	for _, r := range []*reports{others, altered} {
+	for _, r := range []*reports{others, altered, part} {
 		if _, state, err := r.ask(t, demoBackup); state != engine.FactUnknown || !errors.Is(err, engine.ErrDoubtful) {
 			t.Errorf("reports in %s that are not believed say %v, %v", r.dir, state, err)
 		}

@@ -94,7 +94,7 @@ var errNotAnnounced = errors.New("it is not on record which policies are in forc
 
 // Record keeps a decision. In mode strict what cannot be kept is an error; else it is lost, and a Gap says so.
 func (j *journal) Record(ctx context.Context, d *webhook.Decided) (string, error) {
-	mark, err := j.record(ctx, d)
+	mark, appended, err := j.record(ctx, d)
 	if errors.Is(err, webhook.ErrSuperseded) && ctx.Err() == nil {
 		return "", err // it comes again
 	}
@@ -105,41 +105,38 @@ func (j *journal) Record(ctx context.Context, d *webhook.Decided) (string, error
 	if err == nil {
 		return mark, nil
 	}
+	if !appended || !errors.Is(err, producer.ErrUnrecorded) && ctx.Err() == nil && j.mode != producer.Strict {
+		j.lose(d, err) // the writer has not counted it
+	}
 	if j.mode == producer.Strict {
 		if !errors.Is(ctx.Err(), context.Canceled) { // a caller that went away says nothing of the disk
 			j.settle(err)
 		}
 		return markUnrecorded, err
 	}
-	if !errors.Is(err, producer.ErrUnrecorded) && !counted(ctx, err) {
-		j.lose(d, err)
-	}
 	return markUnrecorded, nil
 }
 
-// counted reports whether the writer knows of what was lost because the time was over.
-func counted(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && !errors.Is(err, errWaited)
-}
-
-// errWaited is a decision that waited for policies to be announced until its time was over.
-var errWaited = errors.New("policies were being put on record")
-
-func (j *journal) record(ctx context.Context, d *webhook.Decided) (string, error) {
+// record appends a decision; appended is whether the writer was asked to.
+func (j *journal) record(ctx context.Context, d *webhook.Decided) (mark string, appended bool, err error) {
 	switch {
 	case d.DryRun:
-		return markDryRun, nil
+		return markDryRun, false, nil
 	case d.Unchanged:
-		return markUnchanged, nil
+		return markUnchanged, false, nil
 	}
 	salt := j.w.Salt()
 	facts, keep, err := evidence.FactsOf(d.Answers, salt)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	input, err := evidence.Encode(evidence.InputOf(&d.Subject, salt))
+	asked := evidence.InputOf(&d.Subject, salt)
+	if len(d.Problems) > 0 {
+		asked.APIVersion, asked.Kind = "", "" // no policy judged it, and none is to when it is replayed
+	}
+	input, err := evidence.Encode(asked)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	caller := "unauthenticated"
 	if d.Authenticated {
@@ -149,22 +146,22 @@ func (j *journal) record(ctx context.Context, d *webhook.Decided) (string, error
 		Input: evidence.DigestOf(input), Facts: facts, Problems: d.Problems, Results: evidence.ResultsOf(d.Decisions),
 		Answer: &evidence.Answer{Allowed: d.Allowed, Enforced: d.Enforced, Code: d.Code, Warnings: d.Warnings, Caller: caller, Repeated: d.Repeated}}
 	if err := j.order.Acquire(ctx, 1); err != nil {
-		return "", fmt.Errorf("%w: %w", errWaited, err)
+		return "", false, fmt.Errorf("policies were being put on record: %w", err)
 	}
 	defer j.order.Release(1)
 	switch {
 	case j.inForce == nil || d.Set == nil:
-		return "", errNotAnnounced
+		return "", false, errNotAnnounced
 	case j.inForce.set(d.Side) != d.Set:
-		return "", webhook.ErrSuperseded
+		return "", false, webhook.ErrSuperseded
 	}
 	decision.Activation, decision.PolicySet = j.inForce.seqs[d.Side], d.Set.Digest()
 	at, err := j.w.Append(ctx, evidence.Record{Decision: decision}, append(keep, json.RawMessage(input))...)
 	if err != nil {
-		return "", err
+		return "", true, err
 	}
 	j.settle(nil)
-	return markOf(at.Digest, at.Seq, j.w.Origin()), nil
+	return markOf(at.Digest, at.Seq, j.w.Origin()), true, nil
 }
 
 // lose counts a request that was answered without a record, and that the writer does not know of.
@@ -205,22 +202,25 @@ func (j *journal) announce(ctx context.Context, chosen selection, sets *webhook.
 		return err
 	}
 	defer j.order.Release(everyOrder)
-	before := j.inForce
 	if err := j.activate(ctx, next); err != nil {
-		// Some of it may be on record all the same.
-		if before != nil {
-			j.mu.Lock()
-			j.again = before
-			j.mu.Unlock()
-		}
 		return err
 	}
 	into()
 	return nil
 }
 
-// activate appends the records that put policies into force. It is called with all of the order.
-func (j *journal) activate(ctx context.Context, next *announced) error {
+// activate appends the records that put policies into force. It is called with all of the order. Where it fails some of them
+// may be on record all the same, and those before must be put there again.
+func (j *journal) activate(ctx context.Context, next *announced) (err error) {
+	if before := j.inForce; before != nil {
+		defer func() {
+			if err != nil {
+				j.mu.Lock()
+				j.again = before
+				j.mu.Unlock()
+			}
+		}()
+	}
 	j.inForce = nil
 	for side := range next.activations {
 		a := next.activations[side]

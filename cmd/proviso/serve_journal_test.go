@@ -207,6 +207,9 @@ func TestEachAnswerHasItsRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer folder.Close()
+			if again, err := replay(t.Context(), folder); err != nil || len(again.Differences) > 0 || again.Records != 1 {
+				t.Errorf("replayed: %+v, %v", again, err)
+			}
 			input, err := folder.Input(d.Input)
 			if err != nil || input.User["username"] != "ann" || c.problem == "" && input.Object == nil {
 				t.Errorf("kept %+v, %v", input, err)
@@ -275,6 +278,39 @@ func TestWithoutARecord(t *testing.T) {
 	}
 }
 
+// What never reaches the writer is declared all the same.
+func TestWithoutPoliciesOnRecord(t *testing.T) {
+	for mode, let := range map[string]bool{producer.Strict: false, producer.Blocking: true, producer.Batch: true} {
+		w := recordedBy(t, mode, denyProfile, 0)
+		now := w.inForce
+		w.inForce = nil
+		for _, uid := range []string{"u-1", "u-2"} {
+			got := w.handler(webhook.FailOpen).Handle(t.Context(), asks(uid, "CREATE", aSchedule("good", ""), ""))
+			if got.Allowed != let || got.AuditAnnotations["record"] != markUnrecorded {
+				t.Errorf("%s: allowed %v, %v", mode, got.Allowed, got.AuditAnnotations)
+			}
+		}
+		w.inForce = now
+		w.tend(t.Context())
+		if err := w.close("stopped"); err != nil {
+			t.Fatal(err)
+		}
+		_, all := kept(t, w.dir)
+		var gaps []string
+		for _, rec := range all {
+			if rec.Gap != nil {
+				gaps = append(gaps, rec.Gap.Events...)
+			}
+		}
+		if !reflect.DeepEqual(gaps, []string{"u-1", "u-2"}) {
+			t.Errorf("%s: gaps name %q", mode, gaps)
+		}
+		if holes := verified(t, w.dir); len(holes) != 1 || holes[0].Code != evidence.DeclaredGap {
+			t.Errorf("%s: verify tells %v", mode, holes)
+		}
+	}
+}
+
 // Policies are on record before anything is judged by them, and no decision stands behind those that replaced its own.
 func TestDecisionsNameThePoliciesOfTheirPlace(t *testing.T) {
 	w := recordedBy(t, producer.Blocking, denyProfile, 0)
@@ -330,8 +366,15 @@ func TestReloadsOnRecord(t *testing.T) {
 	if err := w.loader.read(ctx); err == nil || w.loader.sets() != before {
 		t.Errorf("policies that are not on record are in force (%v)", err)
 	}
+	if err := w.order.Acquire(t.Context(), everyOrder); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.activate(ctx, w.inForce); err == nil { // its records may be written all the same
+		t.Error("policies were put on record when the time was over")
+	}
+	w.order.Release(everyOrder)
 	w.tend(t.Context())
-	if got := w.handler(webhook.FailClosed).Handle(t.Context(), asks("u-1", "CREATE", aSchedule("bad", ""), "")); got.Allowed || !strings.Contains(got.Result.Message, "governance/made") {
+	if got := w.handler(webhook.FailClosed).Handle(t.Context(), asks("u-1", "CREATE", aSchedule("bad", ""), "")); got.AuditAnnotations["record"] == markUnrecorded || got.Allowed || !strings.Contains(got.Result.Message, "governance/made") {
 		t.Errorf("by the policies that stayed: %+v", got)
 	}
 	write(t, w.loader.file, "bundles: [./one]\nevidence: {mode: batch}\n")
@@ -353,29 +396,5 @@ func TestReloadsOnRecord(t *testing.T) {
 	}
 	if want := []string{"reload: profile and policies were read", "reload refused: profile and policies: no such bundle"}; !reflect.DeepEqual(changes, want) {
 		t.Errorf("on record are %q, want %q", changes, want)
-	}
-}
-
-// What serve is asked for and what the profile says go together, or nothing starts.
-func TestEvidenceIsAskedForTwice(t *testing.T) {
-	for _, c := range []struct{ evidence, key, profile, want string }{
-		{"", "", "", ""},
-		{"", "", "evidence: {mode: strict}\n", "proviso.yaml:3:1: the profile asks for evidence (mode strict), and none is kept"},
-		{"e", "k", "evidence: {mode: strict}\n", ""},
-		{"e", "", "evidence: {mode: strict}\n", "nothing to sign it with"},
-		{"", "k", "", "none is kept"},
-		{"e", "k", "", "there is no default"},
-		{"e", "k", "evidence: {mode: blocking, wait: 5s}\n", "5s is not within the time for an answer, 4.5s"},
-	} {
-		file := filepath.Join(t.TempDir(), "proviso.yaml")
-		write(t, file, c.profile)
-		profile, _, err := readProfile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := &serving{evidence: c.evidence, key: c.key, timeout: 5 * time.Second}
-		if err := v.keeps(profile); (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("--evidence %q --key %q with %q: %v, want %q", c.evidence, c.key, c.profile, err, c.want)
-		}
 	}
 }

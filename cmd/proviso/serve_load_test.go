@@ -169,7 +169,7 @@ func TestReloadOnTheWayBack(t *testing.T) {
 }
 
 // The log says who vouches for a caller, and which decisions it had before; a request is never left out.
-func TestRecorder(t *testing.T) {
+func TestLogged(t *testing.T) {
 	for want, d := range map[string]webhook.Decided{
 		`"id":"u-1","caller":"unauthenticated","repeated":false`: {ID: "u-1"},
 		`"id":"u-2","caller":"authenticated","repeated":false`:   {ID: "u-2", Authenticated: true},

@@ -53,7 +53,8 @@ Evidence
   serve --evidence DIR --key KEY records each request that is judged, before it is answered: what was asked and by whom, what
   was known around it, each verdict, what the API server was told. One folder, on a volume of its own, for each replica.
   With evidence: {mode: M} the profile says what becomes of a request of which no record can be kept; there is no default.
-    strict    it is denied, on the ignore webhook too. A replica that cannot record is not ready.
+    strict    it is denied, on the ignore webhook too. A replica that cannot record is not ready; where none is, the API
+              server lets in what the ignore webhook watches, as in any outage: failurePolicy moves a kind.
     blocking  it waits (wait: 250ms), is answered, and a signed gap says so.
     batch     nothing waits; what is lost when the machine stops is seen, and what cannot be written is a signed gap.
   maxBytes: (10Gi) bounds the folder: where it is reached the disk counts as full. heartbeat: (1m) is a sign of life.

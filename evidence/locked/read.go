@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/engine/store"
@@ -136,5 +138,17 @@ func (b *Bucket) head(ctx context.Context, v version) (*s3.HeadObjectOutput, loc
 	if err != nil {
 		return nil, lock{}, fmt.Errorf("ask for %s in %s: %w", v.key, b, store.Classify(err))
 	}
-	return out, lock{out.ObjectLockMode, aws.ToTime(out.ObjectLockRetainUntilDate)}, nil
+	if out.ObjectLockMode != "" {
+		return out, lock{out.ObjectLockMode, aws.ToTime(out.ObjectLockRetainUntilDate)}, nil
+	}
+	// Some servers say so of the latest version alone.
+	kept, err := b.client.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: in.Bucket, Key: in.Key, VersionId: in.VersionId})
+	if err == nil && kept.Retention != nil {
+		return out, lock{types.ObjectLockMode(kept.Retention.Mode), aws.ToTime(kept.Retention.RetainUntilDate)}, nil
+	}
+	// That there is none they say by 400, 403, 404 or 405: no lock, not in this bucket, not for you.
+	if said, ok := errors.AsType[*smithyhttp.ResponseError](err); err != nil && (!ok || said.HTTPStatusCode() >= http.StatusInternalServerError) {
+		return nil, lock{}, fmt.Errorf("ask for the lock of %s in %s: %w", v.key, b, store.Classify(err))
+	}
+	return out, lock{}, nil
 }

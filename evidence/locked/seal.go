@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 
@@ -165,21 +164,13 @@ func (s *sealed) find(f *evidence.File) (*io.SectionReader, io.Closer, error) {
 }
 
 // candidates are where the bytes of a sealed file may stand by now: a checkpoint is kept beside the seal, and what a tile held
-// before it was full is the beginning of a fuller one.
+// before it was full is the beginning of the full one, for which the log's writer gives it up.
 func (s *sealed) candidates(name string) []string {
-	all := []string{name}
 	if name == evidence.CheckpointFile {
-		all = append(all, evidence.SealDir(s.number)+"/"+evidence.SealCheckpoint)
+		return []string{name, evidence.SealDir(s.number) + "/" + evidence.SealCheckpoint}
 	}
-	if full, _, partial := strings.Cut(name, ".p/"); partial && strings.HasPrefix(name, evidence.LogDir+"/tile/") {
-		all = append(all, full)
-		wider, err := fs.ReadDir(s.fsys, path.Dir(name))
-		if err != nil {
-			return all // they are not there: the full one is
-		}
-		for _, e := range wider {
-			all = append(all, path.Join(path.Dir(name), e.Name()))
-		}
+	if full, _, partial := strings.Cut(name, ".p/"); partial {
+		return []string{name, full}
 	}
-	return all
+	return []string{name}
 }

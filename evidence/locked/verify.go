@@ -39,7 +39,9 @@ type checking struct {
 	view   *view
 	seen   map[string]*node
 
-	mu              sync.Mutex
+	mu sync.Mutex
+	// strays are what no seal lists.
+	strays          []string
 	done            int
 	held            int
 	until           time.Time
@@ -138,6 +140,9 @@ func (b *Bucket) check(ctx context.Context, l *log, o evidence.Options, progress
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	if n := len(c.strays); n > 0 {
+		c.hole(Unfinished, slices.Min(c.strays), "%d objects, this one among them, are in the list of no seal: a copy was cut off, or somebody else put them there", n)
+	}
 	found := c.Verified
 	if c.newest > 0 {
 		v, err := evidence.Verify(c.view, o)
@@ -200,7 +205,8 @@ func (c *checking) readSeals(ctx context.Context) error {
 func (c *checking) readSeal(ctx context.Context, n int) (files []evidence.File, whole bool, err error) {
 	dir := evidence.SealDir(n) + "/"
 	there := func(key string) bool { return c.objects[key] != nil && len(c.objects[key].versions) > 0 }
-	if whole = there(dir+evidence.SealStatement) && there(dir+evidence.SealFiles); whole {
+	whole = there(dir+evidence.SealStatement) && there(dir+evidence.SealFiles)
+	if there(dir + evidence.SealFiles) {
 		raw, err := c.whole(ctx, c.objects[dir+evidence.SealFiles].versions[0])
 		if err != nil {
 			return nil, false, err
@@ -263,7 +269,9 @@ func (c *checking) look(ctx context.Context, key string, o *object) error {
 		}
 		c.lock(place, l)
 	case named:
-		c.hole(Unfinished, place, "no seal lists it: a copy was cut off, or somebody else put it there")
+		c.mu.Lock()
+		c.strays = append(c.strays, place)
+		c.mu.Unlock()
 	case !ofSeal:
 		c.problem(evidence.FileUnlisted, place, "no seal lists it, and evidence has no such file")
 	}

@@ -191,7 +191,7 @@ func (w *Writer) enqueue(ctx context.Context, e *entry, late <-chan time.Time) e
 		case w.closing && e.rec != nil:
 			w.mu.Unlock()
 			return ErrClosed
-		case len(w.queue) < maxQueue && w.queued < maxQueued && (!w.losing() || e.rec == nil || e.closes()):
+		case len(w.queue) < maxQueue && w.queued < maxQueued || w.numbersEarly(e) && e.closes():
 			err := w.put(e)
 			w.mu.Unlock()
 			w.poke()
@@ -363,12 +363,6 @@ func (w *Writer) lose(e *entry) {
 	if len(l.events) < maxEvents {
 		l.events = append(l.events, e.rec.Decision.Event)
 	}
-}
-
-// losing reports whether batch mode lost something and has not written yet what it still holds: all that comes until then is
-// lost, too, so that the Gap stands where the records are missing.
-func (w *Writer) losing() bool {
-	return w.o.Mode == Batch && w.lost.n > 0 && (len(w.queue) > 0 || w.fault != nil)
 }
 
 // declared takes what a Gap says from what is lost.

@@ -217,7 +217,7 @@ func (l *log) integrate() error {
 		return err
 	}
 	first := l.tree.Size()
-	if err := extend(l.ctx, l.dir, l.w.producer.Origin, leaves); err != nil {
+	if err := extend(l.dir, l.w.producer.Origin, leaves); err != nil {
 		return errors.Join(err, cleanLog(l.dir), l.compare())
 	}
 	if err := l.compare(); err != nil {

@@ -288,6 +288,9 @@ func TestSealUnderLoad(t *testing.T) {
 func TestAtRest(t *testing.T) {
 	k, dir := newKey(t), t.TempDir()
 	w := open(t, dir, serving(k, producer.Strict))
+	if _, err := os.Stat(dir + "/log/.state/publish.lock"); err != nil {
+		t.Errorf("Tessera will make it at some time: %v", err)
+	}
 	judge(t, w, 10)
 	appended(t, w, evidence.Record{Close: &evidence.Close{Reason: "stopped"}})
 	if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
@@ -329,4 +332,39 @@ func TestFolderNamed(t *testing.T) {
 	if v := verified(t, dir); len(v.Runs) != 2 {
 		t.Errorf("%d runs", len(v.Runs))
 	}
+}
+
+// Many at once, in their order, and each is waited for on its own.
+func TestEnqueue(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, serving(newKey(t), producer.Strict))
+	var waits []func() error
+	for n := range 500 {
+		durable, err := w.Enqueue(t.Context(), evidence.Record{Change: &evidence.Change{What: fmt.Sprint(n)}}, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits = append(waits, durable)
+	}
+	for _, durable := range waits {
+		if err := durable(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, _ := records(t, dir)
+	for n, r := range all[1:] {
+		if r.Change.What != fmt.Sprint(n) {
+			t.Fatalf("record %d is %s", n+1, r.Change.What)
+		}
+	}
+	if _, err := w.Enqueue(t.Context(), evidence.Record{}); err == nil {
+		t.Error("a record without a part was taken")
+	}
+	if err := w.Close(t.Context(), "stopped"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Enqueue(t.Context(), evidence.Record{Change: &evidence.Change{}}); err != producer.ErrClosed {
+		t.Errorf("after Close: %v", err)
+	}
+	verified(t, dir)
 }

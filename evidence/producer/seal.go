@@ -62,7 +62,7 @@ func (w *Writer) object(r io.Reader) (_ engine.Digest, err error) {
 
 // Seal has a checkpoint signed over all that was appended, and writes the next seal: a list of every file of the folder, the
 // checkpoint, population where it is the checkpoint of a scan's population, and the statement over the list, whose bundle
-// sign makes. Producer, Origin, Number, Run, Kind, Cluster, Engine, Scope, Started, Finished, First, Size and Root are filled in.
+// sign makes. Producer, Origin, Number, Run, Kind, Cluster, Engine, Scope, Started, Finished, First, Size, Root and Counts are filled in.
 // While it works nothing else is written. A folder is sealed after its Close was appended, or the seal does not cover it.
 func (w *Writer) Seal(ctx context.Context, s evidence.Seal, population []byte, sign func(ctx context.Context, statement []byte) (bundle []byte, err error)) error {
 	if err := w.settle(ctx); err != nil {
@@ -78,7 +78,7 @@ func (w *Writer) Seal(ctx context.Context, s evidence.Seal, population []byte, s
 
 func (w *Writer) seal(ctx context.Context, s evidence.Seal, population []byte, sign func(context.Context, []byte) ([]byte, error)) error {
 	w.mu.Lock()
-	size := w.durable.seq
+	size, counts := w.durable.seq, w.soFar(w.durable.counts)
 	w.mu.Unlock()
 	checkpoint, err := w.log.await(ctx, size)
 	if err != nil {
@@ -92,6 +92,7 @@ func (w *Writer) seal(ctx context.Context, s evidence.Seal, population []byte, s
 	if err != nil {
 		return err
 	}
+	s.Counts = counts
 	s.Producer, s.Origin, s.Number, s.Run, s.Kind, s.Cluster, s.Engine, s.Scope = w.producer.ID, w.producer.Origin, len(before)+1, w.o.Run, w.o.Kind, w.o.Cluster, w.o.Engine, w.o.Scope
 	s.Started, s.Finished, s.First, s.Size, s.Root = w.started, w.now(), w.first, head.Size, head.Root
 	list, err := w.list()

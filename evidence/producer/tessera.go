@@ -19,9 +19,11 @@ import (
 // extend appends leaves to the log in dir. Each call has a Tessera of its own that takes all of them as one batch: so a batch
 // that fails is never followed by one that does not, which would put its leaves in the wrong places; and none of Tessera
 // runs while there is nothing to append. It signs and publishes nothing, and collects no garbage: the log does.
-func extend(ctx context.Context, dir, origin string, leaves [][]byte) error {
+//
+// It cannot be cut short: Tessera whose context ends with leaves in its queue never answers for them.
+func extend(dir, origin string, leaves [][]byte) error {
 	// Its goroutines end with the context; by then they hold and write nothing.
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if err := handles(dir); err != nil {
 		return fmt.Errorf("open log: %w", err)

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"os"
 	"os/exec"
@@ -206,10 +208,10 @@ func TestRealEvidenceCopyAttacked(t *testing.T) {
 		}
 
 		// Things that no seal lists.
-		log := strings.Split(*versions[0].Key, "/")[1]
-		a.put(t, bucket, "prod/"+log+"/records/0000000001.jsonl/more", []byte("more"))
+		id := strings.Split(*versions[0].Key, "/")[1]
+		a.put(t, bucket, "prod/"+id+"/records/0000000001.jsonl/more", []byte("more"))
 		a.want(t, 4, []string{"[file-unlisted]"}, "verify", to)
-		a.put(t, bucket, "prod/"+log+"/seals/000007/statement.sigstore.json", []byte("more"))
+		a.put(t, bucket, "prod/"+id+"/seals/000007/statement.sigstore.json", []byte("more"))
 		a.want(t, 4, []string{"[unfinished]"}, "verify", to)
 		a.want(t, 4, []string{"[rollback]"}, "copy", dir, to, "--keep", "30d")
 	})
@@ -273,10 +275,11 @@ func TestRealEvidenceCopyCutOff(t *testing.T) {
 			var reached sync.Once
 			held := make(chan struct{})
 			proxy, address := newFaulty(t, a.endpoint)
-			proxy.fault = slowDown
+			proxy.fault, proxy.proxy.ErrorLog = slowDown, log.New(io.Discard, "", 0)
 			proxy.pick = func(r *http.Request) bool {
 				if r.Method == http.MethodPut && puts.Add(1) > after {
 					reached.Do(func() { close(held) })
+					_, _ = io.Copy(io.Discard, r.Body) // or nobody sees that the client is gone
 					<-r.Context().Done()
 				}
 				return false
@@ -295,16 +298,16 @@ func TestRealEvidenceCopyCutOff(t *testing.T) {
 			case <-time.After(time.Minute):
 				t.Error("the copy did not get so far")
 			}
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			_ = cmd.Wait()
 			until(t, time.Minute, "what was on its way", func(ctx context.Context) error {
 				if n := len(a.keys(t, bucket, "")); int64(n) < after {
 					return fmt.Errorf("%d objects, want %d", n, after)
 				}
 				return nil
 			})
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
 			code, out, errs := proviso(t, a.env, "evidence", "verify", a.place(bucket))
 			if code != 1 && code != 2 || code == 2 && !strings.Contains(out, "[unfinished]") {
 				t.Errorf("cut off after %d objects: exit code %d\n%s%s", after, code, out, errs)

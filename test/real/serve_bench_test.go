@@ -232,7 +232,7 @@ func (g *guarded) floor(b *testing.B, n int) {
 }
 
 // measuredReplica is a replica with a configuration of its own, which asks it about locations and nothing else.
-func (g *guarded) measuredReplica(b *testing.B, name, profile string) *replica {
+func (g *guarded) measuredReplica(b *testing.B, name, profile string, flags ...string) *replica {
 	b.Helper()
 	address, err := freeAddress()
 	if err != nil {
@@ -245,7 +245,7 @@ func (g *guarded) measuredReplica(b *testing.B, name, profile string) *replica {
 	shared := g.profile
 	defer func() { g.profile = shared }()
 	g.profile = profile
-	return g.serve(b, name, port, "--name", "measured")
+	return g.serve(b, name, port, append(flags, "--name", "measured")...)
 }
 
 // histogram is the server's own, by upper bound, of the fail-closed webhook.

@@ -1,0 +1,98 @@
+package evidence
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// list notes every file of the folder.
+func (v *verification) list() error {
+	clear(v.files)
+	if err := v.walk(v.fsys, v.placed); err != nil {
+		return err
+	}
+	if _, producer := v.files[ProducerFile]; !producer && v.files[CheckpointFile] == nil && v.exported == nil {
+		return errors.New("read evidence: there is neither producer.json nor log/checkpoint: this is no evidence folder")
+	}
+	return nil
+}
+
+// placed reports whether what is checked may have a file of that name.
+func (v *verification) placed(name string) bool {
+	if v.exported != nil && (name == SaltFile || name == LockFile || strings.HasPrefix(name, "log/.state/")) {
+		return false
+	}
+	return placed(name)
+}
+
+// walk notes every file. What is neither a file nor a folder has no place in evidence.
+func (v *verification) walk(fsys fs.FS, placed func(name string) bool) error {
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() {
+			v.problem(FileUnlisted, name, "it is no plain file")
+			return nil
+		}
+		v.files[name] = info
+		if !placed(name) {
+			v.problem(FileUnlisted, name, "evidence has no such file")
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read evidence: %w", err)
+	}
+	return nil
+}
+
+// placed reports whether a folder of evidence has files of that name.
+func placed(name string) bool {
+	if slices.Contains([]string{ProducerFile, KeyFile, TrustedRootFile, SaltFile, LockFile, CheckpointFile}, name) {
+		return true
+	}
+	dir, base := path.Split(name)
+	switch {
+	case dir == "records/" || dir == "inputs/":
+		_, ok := segmentOf(name)
+		return ok
+	case dir == ObjectsDir+"/":
+		return len(base) == 64
+	case strings.HasPrefix(dir, "log/tile/"), dir == "log/.state/":
+		return true
+	case strings.HasPrefix(dir, SealsDir+"/"):
+		return slices.Contains([]string{SealFiles, SealCheckpoint, SealPopulation, SealStatement}, base) && strings.Count(dir, "/") == 2
+	}
+	return false
+}
+
+// read reads a file whole, up to a limit.
+func (v *verification) read(name string, limit int64) ([]byte, bool) {
+	info := v.files[name]
+	switch {
+	case info == nil:
+		v.problem(FileMissing, name, "it is not there")
+		return nil, false
+	case info.Size() > limit:
+		v.problem(FileAltered, name, "it has %d bytes: at most %d are read", info.Size(), limit)
+		return nil, false
+	}
+	raw, err := fs.ReadFile(v.fsys, name)
+	if err != nil {
+		v.problem(FileMissing, name, "read: %v", err)
+		return nil, false
+	}
+	return raw, true
+}
