@@ -76,6 +76,8 @@ type bench struct {
 	asking atomic.Int32
 	// slow is the policy at next, where its run holds a slot of the slow lane.
 	slow *compiled
+	// free is whether the run at next goes on without a slot.
+	free bool
 	// told is whether the run at next was told to yield and has not stopped yet.
 	told bool
 }
@@ -99,14 +101,11 @@ func (b *bench) work(generation int) {
 		b.told = false
 		b.mu.Unlock()
 
-		d, wanted := b.queue(ctx, c, generation, yielded)
-		if !wanted {
+		if (yielded || c.suspect()) && !b.queue(ctx, c, generation) {
 			return
 		}
-		if d.Cause == NoCause {
-			d = j.decide(ctx, c)
-			d.Standing = j.standing(ctx, c, d)
-		}
+		d := j.decide(ctx, c)
+		d.Standing = j.standing(ctx, c, d)
 
 		b.mu.Lock()
 		yielded = d.Verdict == Unknown && errors.Is(context.Cause(ctx), errYield)
@@ -118,11 +117,9 @@ func (b *bench) work(generation int) {
 }
 
 // queue has a suspect rule wait for a slot of the slow lane, which put gives back, and reports whether the worker is still
-// wanted. Who has no time left to run a rule to its limit takes no slot from those who have: the decision says so.
-func (b *bench) queue(ctx context.Context, c *compiled, generation int, yielded bool) (d Decision, wanted bool) {
-	if !yielded && !c.suspect() {
-		return d, true
-	}
+// wanted. Where the time that is left is what the rule may take, it runs without one: what is only slow, as everything is on
+// a machine that has too much to do, is judged, and what never ends is found out.
+func (b *bench) queue(ctx context.Context, c *compiled, generation int) bool {
 	waiting, cancel := ctx, context.CancelFunc(func() {})
 	if deadline, bound := b.parent.Deadline(); bound {
 		waiting, cancel = context.WithDeadline(ctx, deadline.Add(-b.set.limit-b.set.limit/reserve))
@@ -138,13 +135,13 @@ func (b *bench) queue(ctx context.Context, c *compiled, generation int, yielded 
 		if entered {
 			c.leave()
 		}
-		return d, false
+		return false
 	case entered:
 		b.slow = c
-	case ctx.Err() == nil:
-		d = Decision{Reason: "the rule runs long on other subjects, and there was no time to wait for it", Cause: CauseLimit}
+	default:
+		b.free = true
 	}
-	return d, true
+	return true
 }
 
 // put stores the decision for the policy at next and moves on.
@@ -153,6 +150,7 @@ func (b *bench) put(c *compiled, d Decision) {
 		c.leave()
 		b.slow = nil
 	}
+	b.free = false
 	d.Policy = c.Policy
 	if d.Verdict == Fail || d.Verdict == Unknown {
 		if d.Waiver = b.set.waiverFor(c.ID, b.subject, b.now); d.Waiver != nil {
@@ -211,7 +209,7 @@ func (b *bench) watch() {
 			b.mu.Lock()
 			if b.next == at {
 				if b.asking.Load() == 0 {
-					b.list[at].overruns.Add(1)
+					b.list[at].overran()
 				}
 				b.cancel(why)
 				b.ctx, b.cancel = context.WithCancelCause(b.parent)
@@ -227,7 +225,7 @@ func (b *bench) watch() {
 func (b *bench) yields(at int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.next != at || b.slow != nil || b.told {
+	if b.next != at || b.slow != nil || b.told || b.free {
 		return false
 	}
 	c := b.list[at]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync/atomic"
+	"time"
 )
 
 // errYield is the cause of a rule's context when it is to run again later, with a slot of the slow lane.
@@ -14,17 +15,31 @@ var errYield = errors.New("yield")
 // leave the other half to what is quick. The processors are the process's, and so is the lane.
 var slowLane = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 
-// pace is how a policy's rule has been running: it is suspect while it runs long somewhere, and once it ran into its limit.
+// suspicion is how long a rule that ran into its limit is suspect: once may be the machine's fault.
+const suspicion = 10 * time.Second
+
+// pace is how a policy's rule has been running: it is suspect while it runs long somewhere, and for a while after it ran into
+// its limit.
 type pace struct {
-	// overruns counts how often the rule ran into a limit that only the watchdog enforces.
+	// overruns counts how often the rule ran into a limit that only the watchdog enforces, last is when it did.
 	overruns atomic.Int32
+	last     atomic.Pointer[time.Time]
 	// slow counts the runs that hold a slot of the slow lane.
 	slow atomic.Int32
 }
 
 func (p *pace) suspect() bool {
-	n := p.overruns.Load()
-	return n < maxOverruns && (n > 0 || p.slow.Load() > 0)
+	if p.overruns.Load() >= maxOverruns {
+		return false
+	}
+	last := p.last.Load()
+	return p.slow.Load() > 0 || last != nil && time.Since(*last) < suspicion
+}
+
+func (p *pace) overran() {
+	now := time.Now()
+	p.last.Store(&now)
+	p.overruns.Add(1)
 }
 
 // enter waits for a slot of the slow lane and reports whether it has one; the context's end gives none.

@@ -28,7 +28,7 @@ type Missing struct {
 	Source string `json:"source,omitempty"`
 	File   string `json:"file,omitempty"`
 	Reason string `json:"reason"`
-	// Lost counts the requests without a record, or the values that were erased.
+	// Lost counts the requests without a record, the values that were erased, or the holes whose names are left out.
 	Lost  uint64    `json:"lost,omitempty"`
 	From  time.Time `json:"from,omitzero"`
 	Until time.Time `json:"until,omitzero"`
@@ -131,6 +131,9 @@ func (d *derived) add(r *Record, digest engine.Digest) {
 		d.run = r
 	case r.Close != nil:
 		d.run = nil
+	case r.Population != nil && r.Population.Holes > 0 && d.filter.Namespace != "":
+		// The list that names them is left out.
+		d.miss(Missing{Kind: "hole", Seq: r.Seq, At: r.At, Lost: uint64(r.Population.Holes), Reason: "the population has entries that were not judged, and may be of any namespace"})
 	case r.Decision != nil:
 		row[3] = "decision"
 		d.decision(r, row)

@@ -58,3 +58,13 @@ func TestDerivedStays(t *testing.T) {
 		}
 	}
 }
+
+// Who is shown one namespace alone is told that there are holes, and not what they are called.
+func TestHolesOfOthers(t *testing.T) {
+	var rows, gaps bytes.Buffer
+	d := newDerived(&rows, &gaps, &Manifest{Filter: Filter{Namespace: "a"}})
+	d.add(&Record{Population: &Population{Items: 3, Holes: 2}}, "")
+	if err := d.end(); err != nil || d.lacking != 1 || !bytes.Contains(gaps.Bytes(), []byte(`"lost":2`)) {
+		t.Errorf("%v: %s", err, &gaps)
+	}
+}

@@ -100,15 +100,19 @@ func TestExportLies(t *testing.T) {
 		"subjects swapped, signed":    {change: swap("bundles/"+first+".input.json", "bundles/"+second+".input.json"), resign: true, code: evidence.InputAltered},
 		"a bundle less, signed":       {change: func(f folder) { delete(f, "bundles/"+first+".sigstore.json") }, resign: true, code: evidence.FileMissing, what: "bundles/" + first},
 		"a record that never was":     {change: func(f folder) { f.put("bundles/"+first+".sigstore.json", invented(t, f)) }, resign: true, code: evidence.RecordAltered, what: "not in the log"},
-		"a subject that never was":    {change: func(f folder) { f.put("bundles/"+first+".sigstore.json", aboutOther(t, f)) }, resign: true, code: evidence.WrongStatement, what: "its subject is not what the record judges"},
-		"evidence of another":         {change: func(f folder) { replaceEvidence(f, other) }, resign: true, code: evidence.OtherLog, what: "it is about the log"},
-		"another format":              {resign: true, say: func(m *evidence.Manifest) { m.Format = 2 }, code: evidence.WrongStatement, what: "format 2"},
-		"other counts":                {resign: true, say: func(m *evidence.Manifest) { m.Counts.Fail-- }, code: evidence.CountsDiffer, what: "verdicts"},
-		"other clusters":              {resign: true, say: func(m *evidence.Manifest) { m.Clusters[0].UID = "cluster-b" }, code: evidence.CountsDiffer, what: "clusters"},
-		"another seed":                {resign: true, say: func(m *evidence.Manifest) { m.Seed = "AAAA" }, code: evidence.CountsDiffer, what: "the seed"},
-		"another time":                {resign: true, say: func(m *evidence.Manifest) { m.First = m.First.Add(-time.Hour) }, code: evidence.CountsDiffer, what: "first"},
-		"fewer ranges":                {resign: true, say: func(m *evidence.Manifest) { m.Included[0].First = 1 }, code: evidence.CountsDiffer, what: "record 0: it is there, and the manifest does not say so"},
-		"another head":                {resign: true, say: func(m *evidence.Manifest) { m.Head.Size-- }, code: evidence.CountsDiffer, what: "the head"},
+		"a subject that never was": {change: func(f folder) {
+			f.put("bundles/"+first+".sigstore.json", aboutOther(t, f, "", strings.Repeat("0", 64)))
+		}, resign: true, code: evidence.WrongStatement, what: "its subject is not what the record judges"},
+		"a subject by another name":  {change: func(f folder) { f.put("bundles/"+first+".sigstore.json", aboutOther(t, f, "other", "")) }, resign: true, code: evidence.WrongStatement, what: "its subject is not what the record judges"},
+		"a proof under another head": {change: func(f folder) { otherHead(f, "proofs/"+first+".tlog-proof") }, resign: true, code: evidence.RecordAltered, what: "the head in it is not the head of the log"},
+		"evidence of another":        {change: func(f folder) { replaceEvidence(f, other) }, resign: true, code: evidence.OtherLog, what: "it is about the log"},
+		"another format":             {resign: true, say: func(m *evidence.Manifest) { m.Format = 2 }, code: evidence.WrongStatement, what: "format 2"},
+		"other counts":               {resign: true, say: func(m *evidence.Manifest) { m.Counts.Fail-- }, code: evidence.CountsDiffer, what: "verdicts"},
+		"other clusters":             {resign: true, say: func(m *evidence.Manifest) { m.Clusters[0].UID = "cluster-b" }, code: evidence.CountsDiffer, what: "clusters"},
+		"another seed":               {resign: true, say: func(m *evidence.Manifest) { m.Seed = "AAAA" }, code: evidence.CountsDiffer, what: "the seed"},
+		"another time":               {resign: true, say: func(m *evidence.Manifest) { m.First = m.First.Add(-time.Hour) }, code: evidence.CountsDiffer, what: "first"},
+		"fewer ranges":               {resign: true, say: func(m *evidence.Manifest) { m.Included[0].First = 1 }, code: evidence.CountsDiffer, what: "record 0: it is there, and the manifest does not say so"},
+		"another head":               {resign: true, say: func(m *evidence.Manifest) { m.Head.Size-- }, code: evidence.CountsDiffer, what: "the head"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, k := export(t)
@@ -170,14 +174,28 @@ func invented(t *testing.T, f folder) []byte {
 		Subject: []evidence.StatementSubject{{Name: "v1/ConfigMap/" + rec.Decision.Subject.Name, Digest: map[string]string{"sha256": strings.TrimPrefix(string(rec.Decision.Input), "sha256:")}}}}))
 }
 
-// aboutOther is a bundle with a record of the log whose subject is something else.
-func aboutOther(t *testing.T, f folder) []byte {
+// aboutOther is a bundle with a record of the log whose subject is called otherwise, or has another digest.
+func aboutOther(t *testing.T, f folder, name, digest string) []byte {
 	rec := evidence.Record{}
 	if err := json.Unmarshal(f.lines("evidence/records/0000000000.jsonl")[4], &rec); err != nil {
 		t.Fatal(err)
 	}
+	if name == "" {
+		name = "v1/ConfigMap/" + rec.Decision.Subject.Name
+	}
+	if digest == "" {
+		digest = strings.TrimPrefix(string(rec.Decision.Input), "sha256:")
+	}
 	return bundleOf(t, bundle.key, encoded(t, evidence.Statement{Type: evidence.StatementType, PredicateType: evidence.RecordType, Predicate: rec,
-		Subject: []evidence.StatementSubject{{Name: "v1/ConfigMap/" + rec.Decision.Subject.Name, Digest: map[string]string{"sha256": strings.Repeat("0", 64)}}}}))
+		Subject: []evidence.StatementSubject{{Name: name, Digest: map[string]string{"sha256": digest}}}}))
+}
+
+// otherHead puts an older head of the same log into a proof.
+func otherHead(f folder, name string) {
+	f.edit(name, func(b []byte) []byte {
+		proof, _, _ := bytes.Cut(b, []byte("\n\n"))
+		return append(append(proof, "\n\n"...), f["evidence/seals/000001/population.checkpoint"].Data...)
+	})
 }
 
 // keptLine is a line of inputs.

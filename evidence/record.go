@@ -153,7 +153,8 @@ type Decision struct {
 	// Activation is the Seq of the Activation that was in force, PolicySet what it put there.
 	Activation uint64        `json:"activation"`
 	PolicySet  engine.Digest `json:"policySet"`
-	// Misspelt is what is wrong with the subject itself, or with our own kinds, whatever the policies say.
+	// Problems are what is wrong with an object of our own kinds, or why it could not be judged. Where there are any, no
+	// policy was asked.
 	Problems []string `json:"problems,omitempty"`
 	Results  []Result `json:"results"`
 	// Answer is what the API server was told; nil outside admission.

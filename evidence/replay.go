@@ -33,6 +33,10 @@ type Replayed struct {
 // policies in force.
 func (f *Folder) Replay(ctx context.Context, rec *Record, set *engine.Set, r *Replayed) error {
 	d := rec.Decision
+	if len(d.Problems) > 0 {
+		r.Records++ // no policy was asked, and none is
+		return nil
+	}
 	input, err := f.Input(d.Input)
 	source := recordedFacts{}
 	for i := 0; i < len(d.Facts) && err == nil; i++ {

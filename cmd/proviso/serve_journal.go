@@ -131,9 +131,6 @@ func (j *journal) record(ctx context.Context, d *webhook.Decided) (mark string, 
 		return "", false, err
 	}
 	asked := evidence.InputOf(&d.Subject, salt)
-	if len(d.Problems) > 0 {
-		asked.APIVersion, asked.Kind = "", "" // no policy judged it, and none is to when it is replayed
-	}
 	input, err := evidence.Encode(asked)
 	if err != nil {
 		return "", false, err

@@ -72,7 +72,7 @@ func (f *fake) bucket(t *testing.T) *locked.Bucket {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		panic(err)
+		return // the client is gone
 	}
 	q := r.URL.Query()
 	what := r.Method
