@@ -45,8 +45,6 @@ type Filter struct {
 	WithoutInputs bool `json:"withoutInputs,omitempty"`
 }
 
-func (f *Filter) none() bool { return *f == Filter{} }
-
 // Within reports whether an instant is in the period.
 func (f *Filter) Within(at time.Time) bool {
 	return !at.Before(f.From) && (f.Until.IsZero() || at.Before(f.Until))

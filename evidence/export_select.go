@@ -116,8 +116,9 @@ func (e *exporting) rests(r *Record) {
 	case r.Decision != nil:
 		e.needed[r.Decision.Input] = true
 		for i := range r.Decision.Facts {
-			if d := r.Decision.Facts[i].Value; d != "" {
-				e.needed[d] = e.needed[d] // false unless it is judged itself
+			d := r.Decision.Facts[i].Value
+			if _, known := e.needed[d]; !known && d != "" {
+				e.needed[d] = false
 			}
 		}
 	}

@@ -65,6 +65,18 @@ type Cluster struct {
 	AllResources bool
 	// Policy is the decoded content of the ConfigMap that spec.resourcePolicy names; nil where it is not known.
 	Policy map[string]any
+	labels map[string]map[string]string
+}
+
+// Indexed is the cluster with its namespaces found by name, for many selectors.
+func (c Cluster) Indexed() Cluster {
+	if c.Namespaces != nil {
+		c.labels = map[string]map[string]string{}
+		for _, ns := range c.Namespaces {
+			c.labels[ns.Name] = ns.Labels
+		}
+	}
+	return c
 }
 
 const (
@@ -99,11 +111,8 @@ func Compile(from map[string]any) (*Selector, error) {
 func (s *Selector) In(c Cluster) *Selector {
 	s = &Selector{spec: s.spec, cluster: c}
 	s.known = slices.Concat(builtin, c.Resources)
-	if c.Namespaces != nil {
-		s.labels = map[string]map[string]string{}
-		for _, ns := range c.Namespaces {
-			s.labels[ns.Name] = ns.Labels
-		}
+	if s.labels = c.labels; s.labels == nil {
+		s.labels = c.Indexed().labels
 	}
 	if s.spec.policyName != "" && c.Policy != nil {
 		s.policy, s.refused = readPolicy(c.Policy)

@@ -22,7 +22,7 @@ type good struct {
 func (p *protection) backups(ask asked) {
 	var all []good
 	doubts := len(p.unknown)
-	for _, n := range p.kinds["Backup"].sorted() {
+	for _, n := range p.in("Backup") {
 		b := p.kinds["Backup"][n]
 		errors, whole := count(dig(b, "status", "errors"))
 		if text(b, "status", "phase") != "Completed" || errors != 0 {
@@ -36,7 +36,7 @@ func (p *protection) backups(ask asked) {
 			continue
 		}
 		g.completed = completed.UTC()
-		answer, method, why := ask(spec, n.namespace)
+		answer, method, why := ask(asking{"Backup", n}, spec)
 		if answer == selection.Unknown {
 			p.doubt("backup "+n.name, why)
 		}
@@ -283,8 +283,8 @@ func (p *protection) restored(n name, restore map[string]any) bool {
 			same[field] = v
 		}
 	}
-	s, err := p.selector(same, n.namespace)
-	if err != nil {
+	s := p.selector(asking{"Restore", n}, same)
+	if s.err != nil {
 		return false
 	}
 	at := name{p.namespace, p.name}

@@ -48,24 +48,68 @@ func (j Join) joined(m *memory) iter.Seq[*engine.Subject] {
 type cluster struct {
 	Join
 	*memory
-	declared   Cluster
-	source     string
-	kinds      map[string]objects
-	namespaces []selection.Namespace
-	pods       map[name][]map[string]any
+	declared Cluster
+	source   string
+	kinds    map[string]objects
+	known    selection.Cluster
+	pods     map[name][]map[string]any
+	// What is the same for every claim is found out once: the order of schedules and backups, what each selects, and the
+	// longest gap of a cron expression.
+	order     map[string][]name
+	selectors map[asking]*selector
+	gaps      map[string]longest
+}
+
+// asking names a spec that selects: of the object of a kind.
+type asking struct {
+	kind string
+	name
+}
+
+type selector struct {
+	*selection.Selector
+	err error
+}
+
+type longest struct {
+	gap time.Duration
+	err error
+}
+
+// in are the objects of a kind, in order.
+func (c *cluster) in(kind string) []name {
+	if _, known := c.order[kind]; !known {
+		c.order[kind] = c.kinds[kind].sorted()
+	}
+	return c.order[kind]
+}
+
+func (c *cluster) longestGap(cron string) (time.Duration, error) {
+	known, ok := c.gaps[cron]
+	if !ok {
+		parsed, err := schedule.Parse(cron)
+		if err == nil {
+			known.gap, err = parsed.LongestGap(c.Now)
+		}
+		known.err = err
+		c.gaps[cron] = known
+	}
+	return known.gap, known.err
 }
 
 func (j Join) cluster(m *memory, source string) *cluster {
-	c := &cluster{Join: j, memory: m, source: source, kinds: m.sources[source], declared: j.Clusters[source], pods: map[name][]map[string]any{}}
+	c := &cluster{Join: j, memory: m, source: source, kinds: m.sources[source], declared: j.Clusters[source], pods: map[name][]map[string]any{},
+		order: map[string][]name{}, selectors: map[asking]*selector{}, gaps: map[string]longest{}}
 	if c.declared.Name == "" {
 		c.declared.Name = source
 	}
 	if c.whole("", "Namespace") {
-		c.namespaces = []selection.Namespace{}
+		c.known.Namespaces = []selection.Namespace{}
 		for _, n := range c.kinds["Namespace"].sorted() {
-			c.namespaces = append(c.namespaces, selection.Namespace{Name: n.name, Labels: selection.ObjectOf(c.kinds["Namespace"][n]).Labels})
+			c.known.Namespaces = append(c.known.Namespaces, selection.Namespace{Name: n.name, Labels: selection.ObjectOf(c.kinds["Namespace"][n]).Labels})
 		}
 	}
+	c.known = c.known.Indexed()
 	for _, n := range c.kinds["Pod"].sorted() {
 		pod := c.kinds["Pod"][n]
 		for _, v := range list(pod, "spec", "volumes") {
@@ -99,10 +143,10 @@ func (p *protection) doubt(what, why string) {
 }
 
 func (c *cluster) claim(n name) *engine.Subject {
-	return c.protect("PersistentVolumeClaim", n, func(spec map[string]any, namespace string) (selection.Answer, selection.Method, string) {
-		s, err := c.selector(spec, namespace)
-		if err != nil {
-			return selection.Excluded, "", "Velero refuses the backup: " + err.Error()
+	return c.protect("PersistentVolumeClaim", n, func(of asking, spec map[string]any) (selection.Answer, selection.Method, string) {
+		s := c.selector(of, spec)
+		if s.err != nil {
+			return selection.Excluded, "", "Velero refuses the backup: " + s.err.Error()
 		}
 		claim := c.kinds["PersistentVolumeClaim"][n]
 		o := c.object(claim)
@@ -125,10 +169,10 @@ func (c *cluster) claim(n name) *engine.Subject {
 }
 
 func (c *cluster) namespace(n name) *engine.Subject {
-	return c.protect("Namespace", n, func(spec map[string]any, namespace string) (selection.Answer, selection.Method, string) {
-		s, err := c.selector(spec, namespace)
-		if err != nil {
-			return selection.Excluded, "", "Velero refuses the backup: " + err.Error()
+	return c.protect("Namespace", n, func(of asking, spec map[string]any) (selection.Answer, selection.Method, string) {
+		s := c.selector(of, spec)
+		if s.err != nil {
+			return selection.Excluded, "", "Velero refuses the backup: " + s.err.Error()
 		}
 		answer, why := s.Selects(c.object(c.kinds["Namespace"][n]))
 		return answer, "", why
@@ -146,12 +190,20 @@ func (c *cluster) object(m map[string]any) selection.Object {
 	return o
 }
 
-func (c *cluster) selector(spec map[string]any, namespace string) (*selection.Selector, error) {
+func (c *cluster) selector(of asking, spec map[string]any) *selector {
+	if c.selectors[of] == nil {
+		s, err := c.compile(spec, of.namespace)
+		c.selectors[of] = &selector{s, err}
+	}
+	return c.selectors[of]
+}
+
+func (c *cluster) compile(spec map[string]any, namespace string) (*selection.Selector, error) {
 	s, err := selection.Compile(spec)
 	if err != nil {
 		return nil, err
 	}
-	known := selection.Cluster{Namespaces: c.namespaces}
+	known := c.known
 	if at := text(spec, "resourcePolicy", "name"); at != "" && c.Decode != nil {
 		data, _ := dig(c.kinds["ConfigMap"][name{namespace, at}], "data").(map[string]any)
 		for _, v := range data {
@@ -164,7 +216,7 @@ func (c *cluster) selector(spec map[string]any, namespace string) (*selection.Se
 	return s.In(known), nil
 }
 
-type asked func(spec map[string]any, namespace string) (selection.Answer, selection.Method, string)
+type asked func(of asking, spec map[string]any) (selection.Answer, selection.Method, string)
 
 func (c *cluster) protect(what string, n name, ask asked) *engine.Subject {
 	p := &protection{cluster: c, what: what, namespace: n.namespace, name: n.name, regions: map[string]bool{}, accounts: map[string]bool{}, media: map[string]bool{}}
@@ -199,11 +251,11 @@ func (p *protection) coverage(ask asked) {
 	covering, excluded := []any{}, []any{}
 	var gap time.Duration
 	open := false
-	for _, n := range p.kinds["Schedule"].sorted() {
+	for _, n := range p.in("Schedule") {
 		s := p.kinds["Schedule"][n]
 		template, _ := dig(s, "spec", "template").(map[string]any)
 		cron, paused := text(s, "spec", "schedule"), dig(s, "spec", "paused") == true
-		answer, _, why := ask(template, n.namespace)
+		answer, _, why := ask(asking{"Schedule", n}, template)
 		switch {
 		case answer == selection.Excluded:
 		case paused:
@@ -221,9 +273,7 @@ func (p *protection) coverage(ask asked) {
 			continue
 		}
 		one := map[string]any{"name": n.name, "namespace": n.namespace, "location": p.locationName(template, n.namespace), "cron": cron, "paused": paused, "why": why}
-		if parsed, err := schedule.Parse(cron); err != nil {
-			p.doubt("gap of schedule "+n.name, err.Error())
-		} else if longest, err := parsed.LongestGap(p.Now); err != nil {
+		if longest, err := p.longestGap(cron); err != nil {
 			p.doubt("gap of schedule "+n.name, err.Error())
 		} else {
 			one["gapSeconds"] = int64(longest / time.Second)
