@@ -1,6 +1,7 @@
 package bundles_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -97,5 +98,24 @@ func TestWaiverObjects(t *testing.T) {
 	}
 	if _, err := cat.WaiverOf(object{"metadata": object{"name": "w1"}}); err == nil {
 		t.Error("a waiver without spec is accepted")
+	}
+}
+
+// A waiver that is read again is the same value, in whatever zone it is written: what changes is loaded anew.
+func TestWaiversReadAgainAreTheSame(t *testing.T) {
+	cat := builtin(t)
+	for _, expires := range []string{"2027-01-31", "2027-01-31T12:00:00+02:00", "2027-01-31T12:00:00+05:30"} {
+		object := map[string]any{"metadata": map[string]any{"name": "w"}, "spec": map[string]any{"policy": "encryption/storage-class-encrypts",
+			"subjects": map[string]any{"kind": "StorageClass", "name": "old"}, "owner": "a", "reason": "b", "approver": "c", "expires": expires}}
+		var read [2]engine.Waiver
+		for i := range read {
+			var err error
+			if read[i], err = cat.WaiverOf(object); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if fmt.Sprint(read[0]) != fmt.Sprint(read[1]) {
+			t.Errorf("%s: %v, then %v", expires, read[0], read[1])
+		}
 	}
 }

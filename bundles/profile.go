@@ -291,6 +291,7 @@ func (w *WaiverEntry) waiver() (engine.Waiver, error) {
 	} else if out.Expires, err = time.Parse(time.RFC3339, w.Expires); err != nil && strings.TrimSpace(w.Expires) != "" {
 		return out, fmt.Errorf("expires %q is no date: want 2027-01-31 or 2027-01-31T12:00:00Z", w.Expires)
 	}
+	out.Expires = out.Expires.UTC() // one instant, one value
 	return out, nil
 }
 

@@ -78,6 +78,8 @@ type bench struct {
 	slow *compiled
 	// free is whether the run at next goes on without a slot.
 	free bool
+	// queued is whether the run at next waits for a slot, or is about to.
+	queued bool
 	// told is whether the run at next was told to yield and has not stopped yet.
 	told bool
 }
@@ -98,17 +100,20 @@ func (b *bench) work(generation int) {
 			return
 		}
 		c, ctx := b.list[b.next], b.ctx
-		b.told = false
+		b.told, b.queued = false, yielded || c.suspect()
+		queued := b.queued
 		b.mu.Unlock()
 
-		if (yielded || c.suspect()) && !b.queue(ctx, c, generation) {
+		if queued && !b.queue(ctx, c, generation) {
 			return
 		}
 		d := j.decide(ctx, c)
 		d.Standing = j.standing(ctx, c, d)
 
 		b.mu.Lock()
-		yielded = d.Verdict == Unknown && errors.Is(context.Cause(ctx), errYield)
+		// Whether the old object had a violation already may be what it was stopped in telling.
+		open := d.Verdict == Unknown || d.Verdict == Fail && b.subject.Operation == Update && !d.Standing
+		yielded = open && errors.Is(context.Cause(ctx), errYield)
 		if b.generation == generation && !yielded {
 			b.put(c, d)
 		}
@@ -130,12 +135,14 @@ func (b *bench) queue(ctx context.Context, c *compiled, generation int) bool {
 	cancel()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.generation != generation:
-		if entered {
-			c.leave()
-		}
+	if entered && (b.generation != generation || b.slow == c) {
+		c.leave()
+	}
+	if b.generation != generation {
 		return false
+	}
+	b.queued = false
+	switch {
 	case entered:
 		b.slow = c
 	default:
@@ -186,6 +193,9 @@ func (b *bench) watch() {
 			stuck, told, asked, heap = 0, false, 0, heapBytes()
 			continue
 		}
+		if at == len(b.list) {
+			continue // all is decided, and done is about to say so
+		}
 		if asked < factTicks && b.asking.Load() > 0 {
 			asked++
 			continue
@@ -225,7 +235,7 @@ func (b *bench) watch() {
 func (b *bench) yields(at int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.next != at || b.slow != nil || b.told || b.free {
+	if b.next != at || b.slow != nil || b.told || b.free || b.queued {
 		return false
 	}
 	c := b.list[at]

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 )
@@ -18,16 +19,21 @@ func (d takes) Eval(ctx context.Context, _ Input) ([]Violation, error) {
 	}
 }
 
-// A slow rule is judged in the time its request has, even while rules that never end hold the slow lane.
-func TestSlowRulesAreJudgedInTheirTime(t *testing.T) {
+// fill takes every slot of the slow lane until the test ends.
+func fill(t *testing.T) {
 	for range cap(slowLane) {
 		slowLane <- struct{}{}
 	}
-	defer func() {
+	t.Cleanup(func() {
 		for range cap(slowLane) {
 			<-slowLane
 		}
-	}()
+	})
+}
+
+// A slow rule is judged in the time its request has, even while rules that never end hold the slow lane.
+func TestSlowRulesAreJudgedInTheirTime(t *testing.T) {
+	fill(t)
 	const limit = 400 * time.Millisecond
 	s, err := NewSet([]Policy{{ID: "a/slow", Match: Match{{Kinds: []string{"Thing"}}}, Rule: takes(limit / 4)}})
 	if err != nil {
@@ -38,5 +44,52 @@ func TestSlowRulesAreJudgedInTheirTime(t *testing.T) {
 	sub := Subject{APIVersion: "v1", Kind: "Thing", Object: map[string]any{}}
 	if d := s.WithLimit(limit).Judge(ctx, sub, nil, time.Time{})[0]; d.Verdict != Fail {
 		t.Errorf("got %v, %q", d.Verdict, d.Reason)
+	}
+}
+
+// A rule that is told to run again while it looks at the old object is asked about that again, too: what stood there before
+// is not held against an update.
+func TestSlowRulesTellWhatStood(t *testing.T) {
+	fill(t)
+	const limit = 400 * time.Millisecond
+	for _, part := range []time.Duration{40, 30, 12} {
+		s, err := NewSet([]Policy{{ID: "a/slow", Match: Match{{Kinds: []string{"Thing"}}}, Rule: takes(limit / part)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 4*limit)
+		object := map[string]any{"spec": "x"}
+		sub := Subject{APIVersion: "v1", Kind: "Thing", Operation: Update, Object: object, Old: object}
+		if d := s.WithLimit(limit).Judge(ctx, sub, nil, time.Time{})[0]; d.Verdict != Fail || !d.Standing {
+			t.Errorf("a rule that takes %v: got %v, standing %v", limit/part, d.Verdict, d.Standing)
+		}
+		cancel()
+	}
+}
+
+// However ticks fall, nothing panics and every slot is given back.
+func TestSlowLaneIsLeftAsItWas(t *testing.T) {
+	const limit = 4 * time.Millisecond
+	s, err := NewSet([]Policy{{ID: "a/slow", Match: Match{{Kinds: []string{"Thing"}}}, Rule: takes(limit / 15)}, {ID: "b/slower", Match: Match{{Kinds: []string{"Thing"}}}, Rule: takes(limit / 4)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = s.WithLimit(limit)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for range 60 {
+				s.Judge(t.Context(), Subject{APIVersion: "v1", Kind: "Thing", Object: map[string]any{}}, nil, time.Time{})
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(slowLane); n > 0 {
+		t.Errorf("%d slots are taken when nothing runs", n)
+	}
+	for _, c := range s.policies {
+		if n := c.slow.Load(); n != 0 {
+			t.Errorf("%s: %d runs hold a slot when nothing runs", c.ID, n)
+		}
 	}
 }
