@@ -37,8 +37,8 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 	if why := c.excludes(j.subject); why != "" {
 		return Decision{Verdict: NotApplicable, Reason: why}
 	}
-	if c.overruns.Load() >= maxOverruns {
-		return Decision{Reason: fmt.Sprintf("the rule is no longer asked: it ran into its limit %d times", maxOverruns), Cause: CauseLimit}
+	if c.quarantined() {
+		return Decision{Reason: fmt.Sprintf("the rule is no longer asked for %v: it ran into its limit %d times or more", quarantine, maxOverruns), Cause: CauseLimit}
 	}
 	in := Input{Subject: j.subject, Params: c.Params, Now: j.now, shared: j.shared}
 	missing, where, absent := c.unread(j.subject)

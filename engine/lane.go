@@ -18,6 +18,10 @@ var slowLane = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 // suspicion is how long a rule that ran into its limit is suspect: once may be the machine's fault.
 const suspicion = 10 * time.Second
 
+// quarantine is how long a rule is not asked once it ran into its limit too often. Then it is tried again, and one more overrun
+// is enough: what made it slow may have been one object, or the machine.
+const quarantine = 10 * time.Minute
+
 // pace is how a policy's rule has been running: it is suspect while it runs long somewhere, and for a while after it ran into
 // its limit.
 type pace struct {
@@ -28,8 +32,14 @@ type pace struct {
 	slow atomic.Int32
 }
 
+// quarantined is whether the rule is not asked for now.
+func (p *pace) quarantined() bool {
+	last := p.last.Load()
+	return p.overruns.Load() >= maxOverruns && last != nil && time.Since(*last) < quarantine
+}
+
 func (p *pace) suspect() bool {
-	if p.overruns.Load() >= maxOverruns {
+	if p.quarantined() {
 		return false
 	}
 	last := p.last.Load()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -91,5 +92,31 @@ func TestSlowLaneIsLeftAsItWas(t *testing.T) {
 		if n := c.slow.Load(); n != 0 {
 			t.Errorf("%s: %d runs hold a slot when nothing runs", c.ID, n)
 		}
+	}
+}
+
+// A rule that ran into its limit too often is tried again after a while, and one more overrun is enough then.
+func TestQuarantineEnds(t *testing.T) {
+	s, err := NewSet([]Policy{{ID: "a/slow", Match: Match{{Kinds: []string{"Thing"}}}, Rule: takes(time.Hour)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = s.WithLimit(40 * time.Millisecond)
+	ask := func() string {
+		return s.Judge(t.Context(), Subject{APIVersion: "v1", Kind: "Thing", Object: map[string]any{}}, nil, time.Time{})[0].Reason
+	}
+	for range maxOverruns {
+		ask()
+	}
+	if why := ask(); !strings.Contains(why, "no longer asked") {
+		t.Fatalf("after %d overruns: %s", maxOverruns, why)
+	}
+	before := time.Now().Add(-quarantine)
+	s.policies[0].last.Store(&before)
+	if why := ask(); !strings.Contains(why, "ran longer") {
+		t.Errorf("after the quarantine: %s", why)
+	}
+	if why := ask(); !strings.Contains(why, "no longer asked") {
+		t.Errorf("after one more overrun: %s", why)
 	}
 }

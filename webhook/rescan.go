@@ -77,12 +77,7 @@ func (r *Rescan) Run(ctx context.Context, kinds []Resource) error {
 				if err != nil {
 					return nil, err
 				}
-				return watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
-					if o, ok := e.Object.(*unstructured.Unstructured); ok && (e.Type == watch.Added || e.Type == watch.Modified) {
-						e.Object = one.judge(o)
-					}
-					return e, true
-				}), nil
+				return passOn(w, one.judge), nil
 			},
 		}
 		expected := &unstructured.Unstructured{}
@@ -97,6 +92,42 @@ func (r *Rescan) Run(ctx context.Context, kinds []Resource) error {
 	}
 	wg.Wait()
 	return nil
+}
+
+// passing is a watch whose objects are judged on their way. Unlike watch.Filter it ends when it is stopped, even while nobody
+// takes what comes.
+type passing struct {
+	watch.Interface
+	out  chan watch.Event
+	stop func()
+}
+
+func passOn(from watch.Interface, judge func(*unstructured.Unstructured) *unstructured.Unstructured) *passing {
+	stopped := make(chan struct{})
+	p := &passing{from, make(chan watch.Event), sync.OnceFunc(func() { close(stopped) })}
+	go func() {
+		defer close(p.out)
+		for e := range from.ResultChan() {
+			if o, ok := e.Object.(*unstructured.Unstructured); ok && (e.Type == watch.Added || e.Type == watch.Modified) {
+				e.Object = judge(o)
+			}
+			select {
+			case p.out <- e:
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	return p
+}
+
+// ResultChan is part of watch.Interface.
+func (p *passing) ResultChan() <-chan watch.Event { return p.out }
+
+// Stop is part of watch.Interface.
+func (p *passing) Stop() {
+	p.stop()
+	p.Interface.Stop()
 }
 
 func kindOf(r Resource) string { return schema.GroupKind{Group: r.Group, Kind: r.Kind}.String() }

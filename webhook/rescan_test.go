@@ -14,9 +14,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -231,4 +234,14 @@ func TestRescanKeepsWhatItFoundUntilItKnowsBetter(t *testing.T) {
 	// A kind that fails open no longer is none of its business.
 	r.force(t, "Other", "access/x", "access/new")
 	r.finds(t, "one kind less", map[string]float64{"access/x fail": 1, "access/new fail": 1})
+}
+
+// A watch that is stopped while nobody takes what comes leaves nothing behind.
+func TestWatchesEndWhenTheyAreStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // which fails where anything is left behind
+		from := watch.NewFake()
+		p := passOn(from, func(o *unstructured.Unstructured) *unstructured.Unstructured { return o })
+		from.Modify(&unstructured.Unstructured{}) // taken, and now in nobody's hands
+		p.Stop()
+	})
 }

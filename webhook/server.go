@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -189,13 +190,17 @@ var errOver = errors.New("the time for an answer was over")
 // nobody anything.
 const smallest, step = 64 << 10, 1 << 20
 
-// charged is a body whose bytes are charged as they come.
+// What a body becomes is many times its bytes where it is made of little: an object costs about perObject more than its
+// text does, any other value perValue.
+const perObject, perValue = 512, 32
+
+// charged is a body that is charged, as it comes, for what it will be once it is decoded.
 type charged struct {
 	io.ReadCloser
 	ctx     context.Context
 	to      *semaphore.Weighted
 	most    int64
-	read    int64
+	read    int64 // and what it becomes
 	held    int64
 	refused bool
 }
@@ -220,7 +225,7 @@ func (c *charged) release() { c.to.Release(c.held) }
 
 func (c *charged) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	c.read += int64(n)
+	c.read += int64(n) + perObject*int64(bytes.Count(p[:n], []byte("{"))) + perValue*int64(bytes.Count(p[:n], []byte(",")))
 	for c.read > c.held && c.held < c.most {
 		if bad := c.charge(step); bad != nil {
 			return 0, bad

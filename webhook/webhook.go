@@ -297,11 +297,15 @@ func subjectOf(req *admissionv1.AdmissionRequest) (engine.Subject, error) {
 	return sub, nil
 }
 
+// maxNodes is how many values an object may hold: several times what the largest that etcd takes holds, short of what two at
+// once could cost a replica its memory.
+const maxNodes = 300_000
+
 func object(raw []byte, name string) (map[string]any, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
-	doc, err := decode.JSON(string(raw), name, decode.Limits{Bytes: maxBody})
+	doc, err := decode.JSON(string(raw), name, decode.Limits{Bytes: maxBody, Nodes: maxNodes})
 	if err != nil {
 		return nil, fmt.Errorf("parse: %w", err)
 	}

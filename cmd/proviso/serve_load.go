@@ -42,6 +42,7 @@ type loader struct {
 	// start is the plan of the start.
 	start plan
 
+	reading   atomic.Pointer[reading]
 	mu        sync.Mutex
 	catalogue *bundles.Catalogue
 	profile   *bundles.Profile
@@ -57,6 +58,12 @@ type loader struct {
 	with map[string][]string
 	// bell is closed when other policies are put into force.
 	bell chan struct{}
+}
+
+// reading is what objects of our own kinds are read by. Requests take it without the lock, which a reload holds long.
+type reading struct {
+	catalogue *bundles.Catalogue
+	profile   *bundles.Profile
 }
 
 // objects are what the cluster adds to the profile.
@@ -127,6 +134,7 @@ func (l *loader) read(ctx context.Context) error {
 		return err
 	}
 	l.catalogue, l.profile, l.objects, l.seen, l.plan = catalogue, profile, o, seen, next
+	l.reading.Store(&reading{catalogue, profile})
 	if next.configuration != nil {
 		l.journal.seen(wantedChange, next.configuration)
 	}
@@ -333,18 +341,15 @@ func (l *loader) own() map[string]func(engine.Subject) []string {
 			if sub.Namespace != l.install.Namespace {
 				return []string{fmt.Sprintf("waivers count in namespace %s only: create it there", l.install.Namespace)}
 			}
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			_, err := l.catalogue.WaiverOf(sub.Object)
+			_, err := l.reading.Load().catalogue.WaiverOf(sub.Object)
 			return problems(err)
 		},
 		"Profile": func(sub engine.Subject) []string {
 			if why := webhook.DenyCanary(sub); why != "" {
 				return []string{why}
 			}
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			_, err := l.catalogue.TighteningOf(sub.Object, l.profile, closedDefaults)
+			by := l.reading.Load()
+			_, err := by.catalogue.TighteningOf(sub.Object, by.profile, closedDefaults)
 			return problems(err)
 		},
 	}

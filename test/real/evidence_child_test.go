@@ -94,8 +94,8 @@ func enforce(w *producer.Writer) (uint64, evidence.Activation, error) {
 	return at.Seq, a, err
 }
 
-// TestRealEvidenceChild is the process that the suites below kill and hinder: it appends, and says what was acknowledged.
-func TestRealEvidenceChild(t *testing.T) {
+// TestEvidenceChild is the process that the suites below kill and hinder: it appends, and says what was acknowledged.
+func TestEvidenceChild(t *testing.T) {
 	dir := os.Getenv(childFolder)
 	if dir == "" {
 		t.Skip("it is a child of the other suites")
@@ -136,7 +136,7 @@ func appendAndSay(dir string) error {
 // child is such a process, under strace where injections are given.
 func child(t testing.TB, dir, mode string, count, atOnce int, inject ...string) *exec.Cmd {
 	t.Helper()
-	args := []string{os.Args[0], "-test.run=^TestRealEvidenceChild$"}
+	args := []string{os.Args[0], "-test.run=^TestEvidenceChild$"}
 	if len(inject) > 0 {
 		args = append(append([]string{"strace", "-f", "-qqq", "-o", os.DevNull}, inject...), args...)
 	}
