@@ -194,6 +194,7 @@ const floorHeader = `# Policies of Proviso that the API server holds by itself; 
 #   whole. Proviso would only warn of a violation that the old object had already.
 # - Waivers are not known here.
 # - What cannot be told is treated as a failure.
+# - They hold in every namespace, kube-system and Proviso's own included. Deleting a policy's binding lets go of it at once.
 `
 
 // YAML is the policies and their bindings as one stream of documents.
