@@ -58,8 +58,8 @@ func queryOf(q engine.FactQuery) Query {
 	return Query{Group: q.Group, Kind: q.Kind, Namespace: q.Namespace, Name: q.Name, Names: q.Names, Listed: q.Names != nil, Wildcard: q.Wildcard, Labels: q.Labels, All: q.All}
 }
 
-// add counts a decision.
-func (c *Counts) add(d *Decision) {
+// Add counts a decision.
+func (c *Counts) Add(d *Decision) {
 	c.Decisions++
 	for i := range d.Results {
 		c.count(&d.Results[i])

@@ -188,9 +188,9 @@ func oneLine(text string) string {
 
 func (d *derived) decision(r *Record, row []string) {
 	c := r.Decision
-	d.counts.add(c)
+	d.counts.Add(c)
 	var one Counts
-	one.add(c)
+	one.Add(c)
 	s := &c.Subject
 	row[4], row[5], row[7], row[8], row[9], row[10], row[11] = c.Event, c.Source, s.APIVersion, s.Kind, s.Namespace, s.Name, c.Operation
 	row[12], row[13], row[14], row[25] = s.Source, s.File, strconv.Itoa(s.Line), string(c.Input)

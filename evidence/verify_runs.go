@@ -305,7 +305,7 @@ func (r *running) decided(rec *Record, place string) {
 		}
 	}
 	for _, c := range []*Counts{&r.Counts, r.counts()} {
-		c.add(d)
+		c.Add(d)
 	}
 }
 

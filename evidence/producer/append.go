@@ -1,7 +1,6 @@
 package producer
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -253,7 +252,7 @@ func (w *Writer) number(e *entry, at *position) error {
 	case r.Close != nil:
 		r.Close = &evidence.Close{Reason: r.Close.Reason, Counts: counts}
 	}
-	line, err := encodeRecord(r)
+	line, err := evidence.Encode(r)
 	if err != nil {
 		return err
 	}
@@ -285,39 +284,9 @@ func (at *position) count(r *evidence.Record) {
 	if r.Hole != nil {
 		c.Holes++
 	}
-	if r.Decision == nil {
-		return
+	if r.Decision != nil {
+		c.Add(r.Decision)
 	}
-	c.Decisions++
-	for i := range r.Decision.Results {
-		result := &r.Decision.Results[i]
-		switch result.Verdict {
-		case engine.Pass.String():
-			c.Pass++
-		case engine.Fail.String():
-			c.Fail++
-		case engine.NotApplicable.String():
-			c.NotApplicable++
-		default:
-			c.Unknown++
-		}
-		if result.Waived {
-			c.Waived++
-		}
-	}
-}
-
-// encodeRecord writes a line that reads back as itself: text that is no UTF-8 becomes what a reader will see of it.
-func encodeRecord(r *evidence.Record) ([]byte, error) {
-	line, err := evidence.Encode(r)
-	if err != nil || !bytes.Contains(line, []byte(`\ufffd`)) {
-		return line, err
-	}
-	again := &evidence.Record{}
-	if err := json.Unmarshal(line, again); err != nil {
-		return nil, err
-	}
-	return evidence.Encode(again)
 }
 
 // poke tells the committing goroutine that there is something to do.
