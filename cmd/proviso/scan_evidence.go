@@ -255,8 +255,11 @@ func (r *recording) results(ctx context.Context, report engine.Report) engine.Re
 
 func (r *recording) record(ctx context.Context, n int, result *engine.Result) error {
 	if result.Unread != nil {
-		if n < len(r.items) {
+		switch {
+		case n < len(r.items) && r.items[n].input == "":
 			return nil // the list of the population names it
+		case n < len(r.items):
+			return fmt.Errorf("item %d was listed and cannot be read again: %w", n, result.Unread)
 		}
 		return r.enqueue(ctx, evidence.Record{Hole: holeOf(result.Unread)})
 	}
