@@ -242,10 +242,9 @@ func (g *guarded) measuredReplica(b *testing.B, name, profile string, flags ...s
 	authority := map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "measured-authority", "namespace": "proviso-system"}}
 	g.apply(b, authority)
 	g.apply(b, configurationFor("https://127.0.0.1:"+port+"/fail", ""))
-	shared := g.profile
-	defer func() { g.profile = shared }()
-	g.profile = profile
-	return g.serve(b, name, port, append(flags, "--name", "measured")...)
+	// The manifests' rights name their own Secret and configuration.
+	administrator := guarded{cluster: g.cluster, account: g.kubeconfig, profile: profile}
+	return administrator.serve(b, name, port, append(flags, "--name", "measured")...)
 }
 
 // histogram is the server's own, by upper bound, of the fail-closed webhook.

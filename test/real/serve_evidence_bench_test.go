@@ -49,7 +49,7 @@ func BenchmarkRealEvidence(b *testing.B) {
 	dir := b.TempDir()
 	policies := filepath.Join(dir, "policies")
 	made(b, policies, 16, 16)
-	g := &guarded{cluster: a.cluster, account: a.kubeconfig}
+	g := &guarded{cluster: a.cluster}
 	g.kubectl(b, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"proviso-system"}}`, "apply", "-f", "-")
 	const rate, lasting = 50, 10 * time.Second
 	for b.Loop() {
