@@ -91,6 +91,7 @@ func (r *Rescan) Run(ctx context.Context, kinds []Resource) error {
 		})
 	}
 	wg.Wait()
+	<-ctx.Done() // there may be no kinds
 	return nil
 }
 

@@ -245,3 +245,25 @@ func TestWatchesEndWhenTheyAreStopped(t *testing.T) {
 		p.Stop()
 	})
 }
+
+// Where no kind fails open there is nothing to watch, and what runs it anew when it ends must not find it ended at once.
+func TestRescanOfNothingWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set, err := engine.NewSet(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &Rescan{Sets: func() *Sets { return &Sets{set, set} }, Facts: &Facts{}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx, nil) }()
+		synctest.Wait()
+		if len(ended) > 0 {
+			t.Error("it ended by itself")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

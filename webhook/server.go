@@ -37,8 +37,8 @@ type Server struct {
 	Roots       func() *x509.CertPool
 	// ServerName is the name the API server calls us by.
 	ServerName string
-	// ClientCAs, where given, are who must have signed a caller's certificate.
-	ClientCAs *x509.CertPool
+	// ClientCAs, where given, are who must have signed a caller's certificate; they are asked for at each handshake.
+	ClientCAs func() *x509.CertPool
 	// Ready says what else keeps the server from being ready: policies, caches.
 	Ready func() error
 	// Drain is how long requests are still taken after the context ended: until every API server has heard of it.
@@ -129,7 +129,13 @@ func (s *Server) tls(c *tls.Config) {
 	c.GetCertificate = s.Certificate
 	if s.ClientCAs != nil {
 		// The canary has no certificate the API server's authority signed; guarded demands one of everybody else.
-		c.ClientCAs, c.ClientAuth = s.ClientCAs, tls.VerifyClientCertIfGiven
+		c.ClientAuth = tls.VerifyClientCertIfGiven
+		c.SessionTicketsDisabled = true // a session resumed would be of an authority that may have gone
+		c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			now := c.Clone()
+			now.ClientCAs = s.ClientCAs()
+			return now, nil
+		}
 	}
 }
 

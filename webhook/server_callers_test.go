@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -20,9 +21,11 @@ func TestServerDemandsClientCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorded := make(chan Decided, 10)
+	var trusted atomic.Pointer[x509.CertPool]
 	l := run(t, func() {}, func(s *Server) {
-		s.ClientCAs = x509.NewCertPool()
-		s.ClientCAs.AddCert(ca)
+		trusted.Store(x509.NewCertPool())
+		trusted.Load().AddCert(ca)
+		s.ClientCAs = trusted.Load
 		s.Handlers[FailPath].Log = func(d Decided) { recorded <- d }
 	})
 	await(t, "ready, for the canary needs no certificate", l.readyz)
@@ -50,6 +53,11 @@ func TestServerDemandsClientCertificates(t *testing.T) {
 	}
 	if d := <-recorded; !d.Authenticated || len(recorded) > 0 {
 		t.Errorf("with a certificate: recorded %+v", d)
+	}
+	trusted.Store(x509.NewCertPool())
+	with.CloseIdleConnections()
+	if answer, err := l.post(0); err == nil {
+		t.Errorf("of an authority that is trusted no more: %v", answer.Status)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -66,14 +68,11 @@ func (v *serving) watch(ctx context.Context, cluster *rest.Config, l *loader) er
 // certify gives the server its certificate: from files, or from an authority of our own.
 func (v *serving) certify(ctx context.Context, cluster *rest.Config, server *webhook.Server, group *errgroup.Group, log *slog.Logger) error {
 	if v.clientCA != "" {
-		pem, err := os.ReadFile(v.clientCA)
-		if err != nil {
-			return fmt.Errorf("read --client-ca: %w", err)
+		authorities := clientAuthorities{file: v.clientCA, log: log}
+		if err := authorities.read(); err != nil {
+			return err
 		}
-		server.ClientCAs = x509.NewCertPool()
-		if !server.ClientCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("read --client-ca: there is no certificate in %s", v.clientCA)
-		}
+		server.ClientCAs = authorities.now
 	}
 	if v.certificates != own {
 		watcher, err := certwatcher.New(filepath.Join(v.certificates, "tls.crt"), filepath.Join(v.certificates, "tls.key"))
@@ -107,4 +106,41 @@ func (v *serving) certify(ctx context.Context, cluster *rest.Config, server *web
 		return a.Start(ctx, func(err error) { log.Error("certificates", "error", err.Error()) })
 	})
 	return nil
+}
+
+// clientAuthorities are those of --client-ca as the file is now; while it cannot be read, as it was.
+type clientAuthorities struct {
+	file string
+	log  *slog.Logger
+	mu   sync.Mutex
+	raw  []byte
+	pool *x509.CertPool
+	told string
+}
+
+func (a *clientAuthorities) read() error {
+	raw, err := os.ReadFile(a.file)
+	if err != nil {
+		return fmt.Errorf("read --client-ca: %w", err)
+	}
+	if bytes.Equal(raw, a.raw) {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(raw) {
+		return fmt.Errorf("read --client-ca: there is no certificate in %s", a.file)
+	}
+	a.raw, a.pool = raw, pool
+	return nil
+}
+
+func (a *clientAuthorities) now() *x509.CertPool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err := a.read()
+	if why := fmt.Sprint(err); err != nil && why != a.told {
+		a.log.Error("client authorities: those read last count", "error", why)
+	}
+	a.told = fmt.Sprint(err)
+	return a.pool
 }
