@@ -65,6 +65,15 @@ type copyTo struct {
 }
 
 func openCopy(ctx context.Context, to, keep, until string) (*copyTo, error) {
+	c, err := newCopy(ctx, to, keep, until)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Lockable(ctx)
+}
+
+// newCopy asks the bucket nothing yet.
+func newCopy(ctx context.Context, to, keep, until string) (*copyTo, error) {
 	c := &copyTo{}
 	switch {
 	case (keep == "") == (until == ""):
@@ -86,10 +95,8 @@ func openCopy(ctx context.Context, to, keep, until string) (*copyTo, error) {
 		c.until = func(time.Time) time.Time { return t }
 	}
 	var err error
-	if c.Bucket, err = openBucket(ctx, to); err != nil {
-		return nil, err
-	}
-	return c, c.Lockable(ctx)
+	c.Bucket, err = openBucket(ctx, to)
+	return c, err
 }
 
 func openBucket(ctx context.Context, text string) (*locked.Bucket, error) {

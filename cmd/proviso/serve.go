@@ -43,6 +43,7 @@ type serving struct {
 	image                   string
 	certManager             bool
 	evidence, key           string
+	copy, keep              string
 	reports, trust          string
 }
 
@@ -105,6 +106,8 @@ serves.`,
 	f.StringVar(&v.image, "image", "proviso:latest", "container image, for --print-config")
 	f.StringVar(&v.evidence, "evidence", "", "folder to keep evidence in, of this replica alone; the profile's evidence: says how")
 	f.StringVar(&v.key, "key", "", "key that signs the evidence: a cosign.key, awskms://, gcpkms://, azurekms://, hashivault:// or k8s://")
+	f.StringVar(&v.copy, "copy", "", "bucket under object lock, s3://BUCKET/PREFIX, that evidence is copied to whenever it was sealed")
+	f.StringVar(&v.keep, "keep", "", "how long copies are locked, from when they were sealed: 2190d, 6y")
 	f.StringVar(&v.reports, "reports", "", "evidence of scans, which says what the last one said of a backup: restores of what fails are denied")
 	f.StringVar(&v.trust, "trust", "", "whom you believe about --reports, as for proviso evidence verify")
 	f.BoolVar(&v.certManager, "cert-manager", false, "let cert-manager make the certificates, for --print-config")
@@ -114,7 +117,7 @@ serves.`,
 // veleroUser is the flag that names Velero's users, carried what the printed Deployment is given of what was asked for.
 const veleroUser, defaultVeleroUser = "velero-user", "system:serviceaccount:velero:velero"
 
-var carried = []string{veleroUser, "drain", "max-age", "reload", "ca-life", "leaf-life", "ca-overlap"}
+var carried = []string{veleroUser, "drain", "max-age", "reload", "ca-life", "leaf-life", "ca-overlap", "copy", "keep"}
 
 // own is the word for certificates of our own.
 const own = "own"
@@ -217,6 +220,7 @@ func (v *serving) answer(ctx context.Context, cluster *rest.Config, objects dyna
 			records.seen(configurationChange, live)
 		}
 		group.Go(func() error { return records.run(under) })
+		group.Go(func() error { return records.seals(under) })
 	}
 	group.Go(func() error { return comparison.Run(under) })
 	group.Go(func() error {

@@ -37,10 +37,14 @@ func (v *serving) keeps(p *bundles.Profile) error {
 		return p.Problem("evidence", fmt.Sprintf("the profile asks for evidence (mode %s), and none is kept: name a folder with --evidence, or take it out", e.Mode))
 	case v.evidence == "" && v.key != "":
 		return errors.New("--key: it signs evidence, and none is kept: name a folder with --evidence")
+	case v.evidence == "" && (v.copy != "" || v.keep != ""):
+		return errors.New("--copy copies evidence, and none is kept: name a folder with --evidence")
 	case v.evidence == "":
 		return nil
 	case v.key == "":
 		return errors.New("--evidence: nothing to sign it with: name a key with --key (cosign generate-key-pair makes one)")
+	case (v.copy == "") != (v.keep == ""):
+		return errors.New("--copy and --keep go together: where what is sealed is copied to (s3://BUCKET/PREFIX), and for how long it is locked there (6y)")
 	case e == nil:
 		return errors.New("--evidence: the profile does not say what becomes of a request of which no record can be kept, and there is no default: add evidence: {mode: strict}, or blocking, or batch")
 	}
@@ -60,11 +64,17 @@ func (v *serving) openJournal(ctx context.Context, s streams, p *bundles.Profile
 	if err != nil {
 		return nil, err
 	}
+	var to *copyTo
+	if v.copy != "" {
+		if to, err = newCopy(ctx, v.copy, v.keep, ""); err != nil {
+			return nil, err
+		}
+	}
 	where, err := v.cluster(ctx, p, objects)
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{key: key, mode: e.Mode, log: log, order: semaphore.NewWeighted(everyOrder), configurations: map[string]engine.Digest{}}
+	j := &journal{dir: v.evidence, to: to, sealed: time.Now(), key: key, mode: e.Mode, log: log, order: semaphore.NewWeighted(everyOrder), configurations: map[string]engine.Digest{}}
 	wait, heartbeat, maxBytes := e.Limits()
 	j.w, err = producer.Open(ctx, v.evidence, producer.Options{Signer: key, Kind: "admission", Mode: e.Mode, Wait: wait, Heartbeat: heartbeat, MaxBytes: maxBytes,
 		Scope: []string{"webhook " + v.name}, Run: rand.Text(), Cluster: where, Engine: evidence.Engine{Version: versionText(), Program: programDigest()},
@@ -106,7 +116,7 @@ func (j *journal) measured(registry *prometheus.Registry) error {
 		opts := prometheus.CounterOpts{Name: "proviso_evidence_" + name, Help: help}
 		return prometheus.NewCounterFunc(opts, func() float64 { return value(j.w.Stats()) })
 	}
-	for _, c := range []prometheus.Collector{
+	all := []prometheus.Collector{
 		stat("records", "Records in the folder, those of earlier runs among them.", func(s producer.Stats) float64 { return float64(s.Records) }),
 		stat("pending", "Records that are not durable yet.", func(s producer.Stats) float64 { return float64(s.Pending) }),
 		stat("unsigned_age_seconds", "How long the oldest record has waited for a signed checkpoint.", func(s producer.Stats) float64 { return s.UnsignedAge.Seconds() }),
@@ -118,7 +128,11 @@ func (j *journal) measured(registry *prometheus.Registry) error {
 			}
 			return 0
 		}),
-	} {
+	}
+	if j.to != nil {
+		all = append(all, stat("copied_timestamp_seconds", "When what is sealed was copied to the bucket last, in Unix time; 0 is not yet.", func(producer.Stats) float64 { return float64(j.copied.Load()) }))
+	}
+	for _, c := range all {
 		if err := registry.Register(c); err != nil {
 			return err
 		}

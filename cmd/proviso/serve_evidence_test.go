@@ -1,22 +1,32 @@
+//go:build unix
+
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"proviso.dev/proviso/evidence/producer"
 )
 
 // What serve is asked for and what the profile says go together, or nothing starts.
 func TestEvidenceIsAskedForTwice(t *testing.T) {
-	for _, c := range []struct{ evidence, key, profile, want string }{
-		{"", "", "", ""},
-		{"", "", "evidence: {mode: strict}\n", "proviso.yaml:3:1: the profile asks for evidence (mode strict), and none is kept"},
-		{"e", "k", "evidence: {mode: strict}\n", ""},
-		{"e", "", "evidence: {mode: strict}\n", "nothing to sign it with"},
-		{"", "k", "", "none is kept"},
-		{"e", "k", "", "there is no default"},
-		{"e", "k", "evidence: {mode: blocking, wait: 5s}\n", "5s is not within the time for an answer, 4.5s"},
+	const strict = "evidence: {mode: strict}\n"
+	for _, c := range []struct{ evidence, key, copy, keep, profile, want string }{
+		{"", "", "", "", "", ""},
+		{"", "", "", "", strict, "proviso.yaml:3:1: the profile asks for evidence (mode strict), and none is kept"},
+		{"e", "k", "", "", strict, ""},
+		{"e", "", "", "", strict, "nothing to sign it with"},
+		{"", "k", "", "", "", "none is kept"},
+		{"", "", "s3://b/p", "6y", "", "--copy copies evidence, and none is kept"},
+		{"e", "k", "s3://b/p", "", strict, "--copy and --keep go together"},
+		{"e", "k", "", "6y", strict, "--copy and --keep go together"},
+		{"e", "k", "s3://b/p", "6y", strict, ""},
+		{"e", "k", "", "", "", "there is no default"},
+		{"e", "k", "", "", "evidence: {mode: blocking, wait: 5s}\n", "5s is not within the time for an answer, 4.5s"},
 	} {
 		file := filepath.Join(t.TempDir(), "proviso.yaml")
 		write(t, file, c.profile)
@@ -24,9 +34,32 @@ func TestEvidenceIsAskedForTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := &serving{evidence: c.evidence, key: c.key, timeout: 5 * time.Second}
+		v := &serving{evidence: c.evidence, key: c.key, copy: c.copy, keep: c.keep, timeout: 5 * time.Second}
 		if err := v.keeps(profile); (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("--evidence %q --key %q with %q: %v, want %q", c.evidence, c.key, c.profile, err, c.want)
+			t.Errorf("%+v: %v", c, err)
 		}
+	}
+}
+
+// Seals list every file, those of earlier seals too: an idle replica makes one a day, a busy one each hour.
+func TestSealsAreWorthTheirSize(t *testing.T) {
+	w := recordedBy(t, producer.Batch, denyProfile, 0)
+	if err := w.seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after := w.sealed.Add
+	if w.due(after(2 * time.Hour)) {
+		t.Error("nothing came, and a seal is due after two hours")
+	}
+	if !w.due(after(25 * time.Hour)) {
+		t.Error("none is due after a day")
+	}
+	for w.w.Stats().Bytes < w.sealedTo+sealShare*w.took {
+		if _, err := w.w.Object(strings.NewReader(strings.Repeat(fmt.Sprint(w.w.Stats().Bytes), 1000))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.due(after(time.Minute)) || !w.due(after(2*time.Hour)) {
+		t.Error("much came, and a seal is not due each hour")
 	}
 }

@@ -46,9 +46,13 @@ type journal struct {
 	// broken is why no record can be kept; doubted is what made us try.
 	broken  error
 	doubted string
-	// took is how long the last seal took, for sealed bytes.
-	took   time.Duration
-	sealed int64
+	// dir is copied to a bucket, where there is one; copied is when that was done last, in Unix seconds.
+	dir    string
+	to     *copyTo
+	copied atomic.Int64
+	// sealed is when the last seal was made; the folder had sealedTo bytes after it, and took is how many it has itself.
+	sealed         time.Time
+	sealedTo, took int64
 }
 
 // announced are the policies of both webhooks and the records that put them into force, by side.
@@ -71,9 +75,10 @@ const (
 	everyOrder = 1 << 40
 	// announceWithin is how long policies may take to be on record, noteWithin any other single record, closeWithin the end.
 	announceWithin, noteWithin, closeWithin = 5 * time.Second, 2 * time.Second, 30 * time.Second
-	// sealEvery is the time between two seals; one that would take longer than sealWithin waits for the end, for while
-	// it is made nothing is recorded.
-	sealEvery, sealWithin = time.Hour, 500 * time.Millisecond
+	// A seal is made sealEvery where sealShare times its size came since the last, for it lists every file, those of earlier
+	// seals too; and sealAtLeast in any case. A copy that failed is tried again after copyAgain.
+	sealEvery, sealAtLeast, sealShare = time.Hour, 24 * time.Hour, 10
+	copyAgain                         = 5 * time.Minute
 	// mostNotes and mostLost bound what waits, and how many requests are named.
 	mostNotes, mostLost = 1024, 1024
 )

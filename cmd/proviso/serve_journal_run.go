@@ -4,31 +4,88 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"proviso.dev/proviso/evidence"
+	"proviso.dev/proviso/evidence/locked"
 	"proviso.dev/proviso/evidence/producer"
 )
 
-// run records what waits and seals, until the context ends.
+// run records what waits, until the context ends.
 func (j *journal) run(ctx context.Context) error {
-	tick, seal := time.NewTicker(time.Second), time.NewTicker(sealEvery)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	defer seal.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 			j.tend(ctx)
-		case <-seal.C:
-			if j.sealsWithin(sealWithin) {
-				if err := j.seal(ctx); err != nil && ctx.Err() == nil {
-					j.log.Error("evidence", "error", err.Error())
-				}
+		}
+	}
+}
+
+// seals seals the folder from time to time and copies what is sealed, until the context ends. A bucket that does not answer
+// keeps nobody from being answered: that is told, and tried again.
+func (j *journal) seals(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	failed := func(err error) {
+		if ctx.Err() == nil {
+			j.log.Error("evidence", "error", err.Error())
+		}
+	}
+	owed, again := false, time.Time{}
+	if j.to != nil {
+		before, err := os.ReadDir(filepath.Join(j.dir, evidence.SealsDir))
+		if owed = len(before) > 0; !owed && err == nil {
+			err = j.to.Lockable(ctx)
+		}
+		if err != nil {
+			failed(fmt.Errorf("copy evidence: %w", err))
+		}
+	}
+	for {
+		if owed && !time.Now().Before(again) {
+			if err := j.copy(ctx); err != nil {
+				failed(err)
+				again = time.Now().Add(copyAgain)
+			} else {
+				owed = false
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if j.due(time.Now()) {
+			if err := j.seal(ctx); err != nil {
+				failed(err)
+			} else {
+				owed = j.to != nil
 			}
 		}
 	}
+}
+
+// due reports whether it is time for a seal.
+func (j *journal) due(now time.Time) bool {
+	age := now.Sub(j.sealed)
+	return age >= sealAtLeast || age >= sealEvery && j.w.Stats().Bytes-j.sealedTo >= sealShare*j.took
+}
+
+// copy puts what is sealed into the bucket.
+func (j *journal) copy(ctx context.Context) error {
+	done, err := j.to.Copy(ctx, os.DirFS(j.dir), locked.CopyOptions{Until: j.to.until, Now: time.Now()})
+	if err != nil {
+		return fmt.Errorf("copy evidence: %w", err)
+	}
+	j.copied.Store(time.Now().Unix())
+	j.log.Info("evidence is copied", "to", j.to.String(), "seal", done.Seal, "put", done.Put, "lockedUntil", done.Until)
+	return nil
 }
 
 // tend records what waits, and finds out whether what could not be recorded can be again.
@@ -119,31 +176,15 @@ func (j *journal) ready() error {
 	return fmt.Errorf("no record can be kept: %w", j.broken)
 }
 
-// sealsWithin reports whether a seal will not take longer, by what the last one took.
-func (j *journal) sealsWithin(limit time.Duration) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	bytes := j.w.Stats().Bytes
-	if j.sealed == 0 {
-		return bytes < 64<<20
-	}
-	will := time.Duration(float64(j.took) * float64(bytes) / float64(j.sealed))
-	if will > limit {
-		j.log.Warn("evidence: a seal would keep requests waiting too long; it is made at the end", "seconds", will.Seconds(), "bytes", bytes)
-	}
-	return will <= limit
-}
-
 // seal has every file of the folder signed. It names no policies, for there are two sets of them, nor speaks of a complete
 // run: that every request came here it cannot know.
 func (j *journal) seal(ctx context.Context) error {
-	start := time.Now()
+	before := j.w.Stats().Bytes
 	if err := j.w.Seal(ctx, evidence.Seal{}, nil, j.key.Statement); err != nil {
 		return err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.took, j.sealed = time.Since(start), max(j.w.Stats().Bytes, 1)
+	j.sealed, j.sealedTo = time.Now(), j.w.Stats().Bytes
+	j.took = j.sealedTo - before
 	return nil
 }
 
@@ -163,5 +204,8 @@ func (j *journal) close(reason string) error {
 	if err != nil {
 		err = fmt.Errorf("seal evidence at the end: %w", err)
 	}
-	return errors.Join(err, j.w.Close(ctx, reason))
+	if err = errors.Join(err, j.w.Close(ctx, reason)); err == nil && j.to != nil {
+		err = j.copy(ctx)
+	}
+	return err
 }

@@ -61,6 +61,10 @@ Evidence
   Dry runs and updates that nobody judges leave no record; they are counted. Reloads, refused ones too, waivers, and the
   webhook configuration when it changes are on record. proviso_evidence_trouble is 1 while something cannot be written or
   signed, proviso_evidence_lost_total counts what went without a record.
+  The folder is sealed each hour, each day at least where little comes, and at the end: every file of it is signed. With
+  --copy s3://BUCKET/PREFIX --keep 6y what is sealed is copied into a bucket under object lock (proviso evidence copy --help
+  says what that needs). While the bucket does not answer requests are answered all the same, and the copy is tried again:
+  proviso_evidence_copied_timestamp_seconds says when it was made last.
   --print-config with --evidence makes a StatefulSet with a volume for each replica, and mounts the key from a Secret.
   The API server's audit log bears each record's digest (record, beside decision and policy-set). Requests that the API
   server let in while nobody answered are in no record: proviso evidence reconcile finds them in that log.

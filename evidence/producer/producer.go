@@ -84,6 +84,9 @@ type Writer struct {
 
 	// quiet is held by what makes files beside the records, and by a seal alone.
 	quiet sync.RWMutex
+	// sealing is held by a seal. It guards read, the digests of files that do not change any more.
+	sealing sync.Mutex
+	read    map[string]evidence.File
 
 	mu sync.Mutex
 	// queue are what is not durable yet, in order; room is closed when some of it was taken, wake told when there is more.

@@ -11,6 +11,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -367,4 +368,51 @@ func TestEnqueue(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 	verified(t, dir)
+}
+
+// A seal lists what was written, read once: of what the disk altered since, the next one does not make what always was.
+func TestSealReadsWhatIsDoneOnce(t *testing.T) {
+	k, dir := newKey(t), t.TempDir()
+	w := open(t, dir, serving(k, producer.Batch))
+	judge(t, w, 2*evidence.SegmentRecords)
+	list := func(number int) map[string]evidence.File {
+		t.Helper()
+		if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(filepath.Join(dir, evidence.SealDir(number), evidence.SealFiles))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l evidence.FileList
+		if err := json.Unmarshal(raw, &l); err != nil {
+			t.Fatal(err)
+		}
+		files := map[string]evidence.File{}
+		for _, f := range l.Files {
+			files[f.Path] = f
+		}
+		return files
+	}
+	first := list(1)
+	for _, name := range []string{evidence.RecordsFile(0), evidence.InputsFile(0), "log/tile/0/000", "log/tile/entries/000"} {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw[len(raw)/2] ^= 1
+		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if next := list(2)[name]; next != first[name] || next.Path == "" {
+			t.Errorf("%s: listed as %+v, then as %+v", name, first[name], next)
+		}
+		if err := os.RemoveAll(filepath.Join(dir, evidence.SealDir(2))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := evidence.Verify(os.DirFS(dir), evidence.Options{Now: time.Now()})
+	if err != nil || len(v.Problems) == 0 {
+		t.Errorf("what the disk altered verifies: %v", err)
+	}
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -63,9 +66,16 @@ func (w *Writer) object(r io.Reader) (_ engine.Digest, err error) {
 // Seal has a checkpoint signed over all that was appended, and writes the next seal: a list of every file of the folder, the
 // checkpoint, population where it is the checkpoint of a scan's population, and the statement over the list, whose bundle
 // sign makes. Producer, Origin, Number, Run, Kind, Cluster, Engine, Scope, Started, Finished, First, Size, Root and Counts are filled in.
-// While it works nothing else is written. A folder is sealed after its Close was appended, or the seal does not cover it.
+// Nothing else is written while it lists the files; those that do not change any more were read before that, once in the life
+// of the writer. A folder is sealed after its Close was appended, or the seal does not cover it.
 func (w *Writer) Seal(ctx context.Context, s evidence.Seal, population []byte, sign func(ctx context.Context, statement []byte) (bundle []byte, err error)) error {
-	if err := w.settle(ctx); err != nil {
+	w.sealing.Lock()
+	defer w.sealing.Unlock()
+	if err := errors.Join(w.settle(ctx), w.readDone()); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	// What is not signed yet is waited for twice: here for long, and for what came meanwhile while all else waits.
+	if _, err := w.Checkpoint(ctx); err != nil {
 		return fmt.Errorf("seal: %w", err)
 	}
 	w.quiet.Lock()
@@ -142,7 +152,69 @@ func (w *Writer) place(dir string, files map[string][]byte) error {
 // list names every file of the folder, sorted.
 func (w *Writer) list() (*evidence.FileList, error) {
 	l := &evidence.FileList{}
-	err := filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+	err := w.walk(func(name string) error {
+		if name == evidence.LockFile {
+			// It is empty. To close it would give up what tells others whose lock it is.
+			l.Files = append(l.Files, evidence.File{Path: name, Digest: evidence.DigestOf(nil)})
+			return nil
+		}
+		if f, read := w.read[name]; read {
+			l.Files = append(l.Files, f)
+			return nil
+		}
+		f, err := w.digest(name)
+		l.Files = append(l.Files, f)
+		return err
+	})
+	slices.SortFunc(l.Files, func(a, b evidence.File) int { return strings.Compare(a.Path, b.Path) })
+	return l, err
+}
+
+// readDone reads the files that do not change any more and were not read yet.
+func (w *Writer) readDone() error {
+	w.mu.Lock()
+	current := w.durable.seq / evidence.SegmentRecords * evidence.SegmentRecords
+	w.mu.Unlock()
+	if w.read == nil {
+		w.read = map[string]evidence.File{}
+	}
+	err := w.walk(func(name string) error {
+		if _, read := w.read[name]; read || !done(name, current) {
+			return nil
+		}
+		f, err := w.digest(name)
+		if err == nil {
+			w.read[name] = f
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it was unfinished, or a tile that has become full, and the list is made anew
+	}
+	return err
+}
+
+var fullTile = regexp.MustCompile(`^` + evidence.LogDir + `/tile/[^.]*/[0-9]{3}$`)
+
+// done reports whether a file is never written again, where records are appended from current on.
+func done(name string, current uint64) bool {
+	dir, _, _ := strings.Cut(name, "/")
+	switch {
+	case strings.Contains(name, unfinished):
+		return false
+	case dir == evidence.ObjectsDir, dir == evidence.SealsDir:
+		return true
+	case dir == path.Dir(evidence.RecordsFile(0)):
+		return name < evidence.RecordsFile(current)
+	case dir == path.Dir(evidence.InputsFile(0)):
+		return name < evidence.InputsFile(current)
+	}
+	return fullTile.MatchString(name)
+}
+
+// walk calls do for every file of the folder, by its name in it.
+func (w *Writer) walk(do func(name string) error) error {
+	return filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -150,24 +222,17 @@ func (w *Writer) list() (*evidence.FileList, error) {
 		if err != nil {
 			return err
 		}
-		if name == evidence.LockFile {
-			// It is empty. To close it would give up what tells others whose lock it is.
-			l.Files = append(l.Files, evidence.File{Path: name, Digest: evidence.DigestOf(nil)})
-			return nil
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		h := sha256.New()
-		n, err := io.Copy(h, f)
-		if err != nil {
-			return err
-		}
-		l.Files = append(l.Files, evidence.File{Path: filepath.ToSlash(name), Size: n, Digest: engine.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))})
-		return nil
+		return do(filepath.ToSlash(name))
 	})
-	slices.SortFunc(l.Files, func(a, b evidence.File) int { return strings.Compare(a.Path, b.Path) })
-	return l, err
+}
+
+func (w *Writer) digest(name string) (evidence.File, error) {
+	f, err := os.Open(w.path(name))
+	if err != nil {
+		return evidence.File{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return evidence.File{Path: name, Size: n, Digest: engine.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))}, err
 }

@@ -172,7 +172,7 @@ func (g *guarded) serve(t testing.TB, name, port string, flags ...string) *repli
 		t.Fatal(err)
 	}
 	args := append([]string{"serve", "--profile", g.profile, "--host", "127.0.0.1", "--port", port, "--probes", probes, "--drain", "2s", "--reload", "200ms", "--timeout", "5s"}, flags...)
-	s, err := start(name, []string{"KUBECONFIG=" + g.account}, bin, args...)
+	s, err := start(name, []string{"KUBECONFIG=" + g.account, "AWS_ACCESS_KEY_ID=" + storeKey, "AWS_SECRET_ACCESS_KEY=" + storeSecret}, bin, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
