@@ -164,3 +164,16 @@ func FuzzOpenArchive(f *testing.F) {
 		}
 	})
 }
+
+// A verifier key is read as it is written, or not at all.
+func FuzzParseVerifierKey(f *testing.F) {
+	f.Add(fixed().public(f).VerifierKey("proviso.dev/evidence/1"))
+	f.Add("sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8")
+	f.Add("a+00000000+")
+	f.Add("+00000000+AQ==")
+	f.Fuzz(func(t *testing.T, text string) {
+		if key, origin, err := evidence.ParseVerifierKey(text); err == nil && (origin == "" || key.VerifierKey(origin) != text) {
+			t.Errorf("%q is read as %q", text, key.VerifierKey(origin))
+		}
+	})
+}

@@ -78,6 +78,7 @@ func TestInsider(t *testing.T) {
 	twice, twiceFile := relisted(func(l [][]byte) [][]byte { l[1] = l[0]; return l })
 	torn, tornFile := relisted(func(l [][]byte) [][]byte { l[3] = bytes.TrimSpace(l[3]); return l })
 	long, longFile := relisted(func(l [][]byte) [][]byte { return append(l, make([]byte, 64<<20+2)) })
+	verifier := k.public(t).VerifierKey
 	for name, c := range map[string]struct {
 		records    func(records) records
 		in         insider
@@ -153,14 +154,28 @@ func TestInsider(t *testing.T) {
 		"open that calls a closed run unclosed": {func(r records) records {
 			return append(r, with(r[7], func(r *evidence.Record) { r.Open = &evidence.Open{Kind: "admission", Unclosed: true} }))
 		}, insider{}, evidence.OrderBroken, "what it says of the end of the one before is not so"},
-		"no open":                  {func(r records) records { return r[1:] }, insider{}, evidence.OrderBroken, "record 0: it belongs to no run that is open"},
-		"record of another run":    {at(4, func(r *evidence.Record) { r.Run = "other" }), insider{}, evidence.OrderBroken, "record 4: it belongs to no run that is open"},
-		"record of two parts":      {at(4, func(r *evidence.Record) { r.Change = &evidence.Change{What: "w"} }), insider{}, evidence.WrongStatement, "it has 2 parts: want one"},
-		"record of no part":        {insert(5, func(*evidence.Record) {}), insider{}, evidence.WrongStatement, "it has 0 parts: want one"},
-		"record of another type":   {at(4, func(r *evidence.Record) { r.Type = evidence.SealType }), insider{}, evidence.WrongStatement, "want " + evidence.RecordType},
-		"record of another writer": {at(4, func(r *evidence.Record) { r.Producer = "other" }), insider{}, evidence.OtherLog, "it was written by other"},
-		"change of keys":           {insert(5, func(r *evidence.Record) { r.Key = &evidence.KeyChange{New: "a new one"} }), insider{}, evidence.KeyUntrusted, "it says that a new one signs from now on"},
-		"time goes back":           {at(4, func(r *evidence.Record) { r.At = r.At.Add(-time.Hour) }), insider{}, evidence.OrderBroken, "what it says of the clock do not agree"},
+		"no open":                         {func(r records) records { return r[1:] }, insider{}, evidence.OrderBroken, "record 0: it belongs to no run that is open"},
+		"record of another run":           {at(4, func(r *evidence.Record) { r.Run = "other" }), insider{}, evidence.OrderBroken, "record 4: it belongs to no run that is open"},
+		"record of two parts":             {at(4, func(r *evidence.Record) { r.Change = &evidence.Change{What: "w"} }), insider{}, evidence.WrongStatement, "it has 2 parts: want one"},
+		"record of no part":               {insert(5, func(*evidence.Record) {}), insider{}, evidence.WrongStatement, "it has 0 parts: want one"},
+		"record of another type":          {at(4, func(r *evidence.Record) { r.Type = evidence.SealType }), insider{}, evidence.WrongStatement, "want " + evidence.RecordType},
+		"record of another writer":        {at(4, func(r *evidence.Record) { r.Producer = "other" }), insider{}, evidence.OtherLog, "it was written by other"},
+		"judged after it was handed over": {insert(5, func(r *evidence.Record) { r.Key = &evidence.KeyChange{Next: verifier("next")} }), insider{}, evidence.OrderBroken, "record 6: the log was handed over to next, and judges all the same"},
+		"handed over to nobody":           {insert(7, func(r *evidence.Record) { r.Key = &evidence.KeyChange{Next: "next+00000000+AA=="} }), insider{}, evidence.WrongStatement, "it binds this log to another: verifier key"},
+		"handed over to itself":           {insert(7, func(r *evidence.Record) { r.Key = &evidence.KeyChange{Next: verifier(whole.producer(t).Origin)} }), insider{}, evidence.WrongStatement, "it names the log it is in"},
+		"handed over to two": {func(r records) records {
+			for _, next := range []string{"one", "other"} {
+				r = slices.Insert(r, 7, with(r[6], func(r *evidence.Record) { r.Decision, r.Key = nil, &evidence.KeyChange{Next: verifier(next)} }))
+			}
+			return r
+		}, insider{}, evidence.WrongStatement, "an earlier record names other"},
+		"head of one before that another signed": {insert(7, func(r *evidence.Record) {
+			r.Key = &evidence.KeyChange{Before: verifier("before"), Head: string(headOf(t, k, "other", nil, 0))}
+		}), insider{}, evidence.WrongStatement, "it binds this log to another"},
+		"next and before": {insert(7, func(r *evidence.Record) {
+			r.Key = &evidence.KeyChange{Next: verifier("next"), Head: string(headOf(t, k, "next", nil, 0))}
+		}), insider{}, evidence.WrongStatement, "want one of next, and before"},
+		"time goes back": {at(4, func(r *evidence.Record) { r.At = r.At.Add(-time.Hour) }), insider{}, evidence.OrderBroken, "what it says of the clock do not agree"},
 		"time goes back later": {func(r records) records {
 			r[3].At = r[3].At.Add(time.Hour)
 			r[4].At, r[4].Backwards = r[4].At.Add(time.Minute), true

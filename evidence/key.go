@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -104,6 +105,32 @@ func (k *Key) Checkpoints(origin string) note.Verifier { return &noteVerifier{k,
 func (k *Key) VerifierKey(origin string) string {
 	v := noteVerifier{k, origin}
 	return fmt.Sprintf("%s+%08x+%s", origin, v.KeyHash(), base64.StdEncoding.EncodeToString(v.encoded()))
+}
+
+// ParseVerifierKey reads what VerifierKey gives.
+func ParseVerifierKey(text string) (key *Key, origin string, err error) {
+	origin, rest, _ := strings.Cut(text, "+")
+	_, encoded, _ := strings.Cut(rest, "+")
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	switch {
+	case err != nil:
+	case len(raw) == 1+ed25519.PublicKeySize && raw[0] == noteEd25519:
+		key, err = NewKey(ed25519.PublicKey(raw[1:]))
+	case len(raw) > 1 && raw[0] == noteECDSA:
+		var public any
+		if public, err = x509.ParsePKIXPublicKey(raw[1:]); err == nil {
+			key, err = NewKey(public)
+		}
+	default:
+		err = errors.New("want type 1 (Ed25519) or 2 (ECDSA)")
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("verifier key: %w", err)
+	}
+	if origin == "" || key.VerifierKey(origin) != text {
+		return nil, "", errors.New("verifier key: it is not as it is written: ORIGIN+ID+BASE64")
+	}
+	return key, origin, nil
 }
 
 type noteVerifier struct {

@@ -249,12 +249,15 @@ type Gap struct {
 	Events []string `json:"events,omitempty"`
 }
 
-// KeyChange announces the key that signs from now on. It is signed by the old key, as every record is through the
-// checkpoint, and Proof is the new key's signature over the old checkpoint.
+// KeyChange binds two logs where a key is replaced, for a log has one key for life: the old one says which goes on, and judges
+// nothing after that; the new one says which went before, and its head. Each says it under its own key alone, so that who
+// steals one makes nobody believe the other.
 type KeyChange struct {
-	Old   string `json:"old"`
-	New   string `json:"new"`
-	Proof string `json:"proof"`
+	// Next and Before are the verifier keys of the logs, ORIGIN+ID+BASE64. One of them is there.
+	Next   string `json:"next,omitempty"`
+	Before string `json:"before,omitempty"`
+	// Head is the signed checkpoint of the log Before, over all of it.
+	Head string `json:"head,omitempty"`
 }
 
 // Change is an event that tells a reader what should have been judged: the webhook configuration, a reload refused.

@@ -68,6 +68,12 @@ func (v *Verified) Text(w io.Writer) error {
 		line("left out  %s", x.LeftOut)
 	}
 	line("head      %d records, root %s", v.Head.Size, v.Head.Root)
+	if b := v.Before; b != nil {
+		line("before    %s, %d records, root %s, signed by sha256:%s", b.Origin, b.Size, b.Root, b.Signer)
+	}
+	if n := v.Next; n != nil {
+		line("goes on   %s, signed by sha256:%s", n.Origin, n.Signer)
+	}
 	for _, c := range v.Clusters {
 		line("cluster   %s", strings.Join(nonEmpty(c.Name, c.UID, c.Region, c.Jurisdiction), ", "))
 	}

@@ -41,6 +41,9 @@ type Verified struct {
 	Runs     []Run     `json:"runs"`
 	Seals    int       `json:"seals"`
 	Counts   Counts    `json:"counts"`
+	// Next is the log that goes on where this one ends, under another key; Before the one that went before it.
+	Next   *BoundLog `json:"next,omitempty"`
+	Before *BoundLog `json:"before,omitempty"`
 	// Problems are what does not verify, Holes what is declared or plainly missing.
 	Problems []Problem `json:"problems"`
 	Holes    []Problem `json:"holes"`
@@ -49,6 +52,15 @@ type Verified struct {
 	// Checked and Unchecked say in words what was and what was not.
 	Checked   []string `json:"checked"`
 	Unchecked []string `json:"unchecked"`
+}
+
+// BoundLog is another log that this one names, its signer by fingerprint, and the head of one that went before. Whether its
+// signer is to be trusted this log does not decide.
+type BoundLog struct {
+	Origin string `json:"origin"`
+	Signer string `json:"signer"`
+	Size   uint64 `json:"size,omitempty"`
+	Root   string `json:"root,omitempty"`
 }
 
 // Problem is one thing wrong. Code is a word for it that does not change.

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -72,6 +73,9 @@ func (r *running) record(l *line) {
 		r.exported.there(r.verification, rec, l.digest)
 	}
 	r.previous = l.digest
+	if r.Next != nil && (rec.Decision != nil || rec.Activation != nil || rec.Population != nil) {
+		r.problem(OrderBroken, place, "the log was handed over to %s, and judges all the same", r.Next.Origin)
+	}
 	if back := rec.At.Before(r.latest); back != rec.Backwards && (back || r.LeftOut == 0) {
 		r.problem(OrderBroken, place, "its time, %s, and what it says of the clock do not agree: there is a record of %s before it", rec.At.Format(time.RFC3339Nano), r.latest.Format(time.RFC3339Nano))
 	}
@@ -164,9 +168,9 @@ func (r *running) part(rec *Record, place string) (parts int) {
 		parts++
 		r.counted(*rec.Heartbeat, place)
 	}
-	if k := rec.Key; k != nil {
+	if rec.Key != nil {
 		parts++
-		r.problem(KeyUntrusted, place, "it says that %s signs from now on, and this version follows no change of keys", k.New)
+		r.bound(rec.Key, place)
 	}
 	if rec.Change != nil {
 		parts++
@@ -186,6 +190,38 @@ func (r *running) opened(rec *Record, place string) {
 	r.Runs = append(r.Runs, Run{ID: rec.Run, Kind: rec.Open.Kind, First: rec.Seq, Last: rec.Seq, Start: rec.At, End: rec.At})
 	r.this, r.inForce, r.items, r.lost, r.partial = &r.Runs[len(r.Runs)-1], map[string]*Record{}, nil, 0, false
 	r.courses = append(r.courses, course{})
+}
+
+// bound reads which log goes on where this one ends, or went before it.
+func (r *running) bound(k *KeyChange, place string) {
+	key, origin, err := ParseVerifierKey(k.Next + k.Before)
+	to := &BoundLog{Origin: origin}
+	if err == nil {
+		to.Signer = key.Fingerprint()
+	}
+	switch {
+	case err != nil:
+	case (k.Next == "") == (k.Before == ""), k.Next != "" && k.Head != "":
+		err = errors.New("want one of next, and before with its head")
+	case origin == r.Producer.Origin:
+		err = errors.New("it names the log it is in")
+	case k.Before != "":
+		var head Checkpoint
+		head, err = OpenCheckpoint([]byte(k.Head), key, origin)
+		to.Size, to.Root = head.Size, head.Root
+	}
+	is := &r.Next
+	if k.Before != "" {
+		is = &r.Before
+	}
+	if err == nil && *is != nil && ((*is).Origin != to.Origin || (*is).Signer != to.Signer) {
+		err = fmt.Errorf("an earlier record names %s", (*is).Origin)
+	}
+	if err != nil {
+		r.problem(WrongStatement, place, "it binds this log to another: %v", err)
+		return
+	}
+	*is = to
 }
 
 // course is that of the run.

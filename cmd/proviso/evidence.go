@@ -22,7 +22,7 @@ func evidenceCommand(s streams) *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE:  noVerb,
 	}
-	c.AddCommand(evidenceVerifyCommand(s), evidenceShowCommand(s), evidenceExportCommand(s), evidenceReplayCommand(s), evidenceReconcileCommand(s), evidenceCopyCommand(s))
+	c.AddCommand(evidenceVerifyCommand(s), evidenceShowCommand(s), evidenceExportCommand(s), evidenceReplayCommand(s), evidenceReconcileCommand(s), evidenceRotateCommand(s), evidenceCopyCommand(s))
 	return c
 }
 
@@ -154,7 +154,10 @@ func describeRecord(r *evidence.Record) (what, about string) {
 	case r.Heartbeat != nil:
 		return "heartbeat", fmt.Sprintf("%d requests", r.Heartbeat.Requests)
 	case r.Key != nil:
-		return "key", r.Key.New
+		if r.Key.Next != "" {
+			return "key", "the log goes on as " + r.Key.Next
+		}
+		return "key", "before this log there was " + r.Key.Before
 	case r.Change != nil:
 		return "change", fmt.Sprintf("%s: %s", r.Change.What, r.Change.Detail)
 	case r.Erasure != nil:

@@ -16,7 +16,8 @@ verdict is known: each item of the list has a result, or is a hole with a name.
 
 Who signs: --key is a cosign.key (its password in COSIGN_PASSWORD), a key of a KMS (awskms://, gcpkms://, azurekms://,
 hashivault://) or k8s://NAMESPACE/SECRET: ECDSA on P-256, or Ed25519. Without it a key is made in your configuration folder.
-Whoever checks must have the public key from you by another way than the evidence.
+Whoever checks must have the public key from you by another way than the evidence. A log has one key for life: to replace it,
+proviso evidence rotate ends the log and begins the one that goes on.
 
 Who checks: proviso evidence verify, or proviso-verify, a small program that has no policy language and asks no network; and
 without either

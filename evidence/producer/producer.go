@@ -49,6 +49,8 @@ type Options struct {
 	Engine  evidence.Engine
 	// MaxBytes bounds the folder: where it is reached, the disk counts as full. Zero is no bound.
 	MaxBytes int64
+	// Next is the verifier key of the log that this one is handed over to; no other run opens a log that was.
+	Next string
 	// Heartbeat is the time between two Heartbeats; zero writes none.
 	Heartbeat time.Duration
 	// Counts says how many requests there were, and how many of them were dry runs. All else is counted by what is recorded.

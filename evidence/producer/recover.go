@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"proviso.dev/proviso/engine"
@@ -221,6 +222,16 @@ func (r *recovered) line(w *Writer, raw []byte) error {
 			return errors.New("it does not follow the record before it")
 		}
 		r.last = rec
+	}
+	if bytes.Contains(raw, []byte(`,"key":{"next":`)) {
+		rec := &evidence.Record{}
+		if err := evidence.Decode(raw, rec); err != nil {
+			return err
+		}
+		if rec.Key != nil && rec.Key.Next != w.o.Next {
+			origin, _, _ := strings.Cut(rec.Key.Next, "+")
+			return fmt.Errorf("the log was handed over to %s: name the folder of that one", origin)
+		}
 	}
 	at, err := timeOf(raw)
 	if err != nil {
