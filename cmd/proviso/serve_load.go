@@ -213,14 +213,31 @@ func asked(set *engine.Set) [][2]string {
 // retryAtMost is how long files that were refused, and have not changed, wait to be tried again: the cluster may have.
 const retryAtMost = time.Minute
 
+// refusal is what was refused last. The same files are tried ever less often, and why is told once.
+type refusal struct {
+	seen  [sha256.Size]byte
+	why   string
+	wait  time.Duration
+	until time.Time
+}
+
+func (r *refusal) waits(seen [sha256.Size]byte, now time.Time) bool {
+	return seen == r.seen && now.Before(r.until)
+}
+
+// note takes one more refusal and reports whether it is to be told.
+func (r *refusal) note(seen [sha256.Size]byte, why error, now time.Time, every time.Duration) (news bool) {
+	news = why.Error() != r.why
+	if seen != r.seen {
+		r.wait = every
+	}
+	r.seen, r.why, r.until = seen, why.Error(), now.Add(r.wait)
+	r.wait = max(every, min(2*r.wait, retryAtMost))
+	return news
+}
+
 // keep reloads when files change, and when waivers or profiles of the cluster do.
 func (l *loader) keep(ctx context.Context, every time.Duration) error {
-	type refusal struct {
-		seen  [sha256.Size]byte
-		why   string
-		wait  time.Duration
-		until time.Time
-	}
 	var refused refusal
 	tick, soon := time.NewTicker(every), time.NewTicker(100*time.Millisecond)
 	defer tick.Stop()
@@ -240,7 +257,7 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 		case <-tick.C:
 			_, sources, err := readProfile(l.file)
 			seen := l.fingerprint(sources)
-			if seen == refused.seen && time.Now().Before(refused.until) {
+			if refused.waits(seen, time.Now()) {
 				continue
 			}
 			if err == nil && seen != l.seen {
@@ -251,15 +268,10 @@ func (l *loader) keep(ctx context.Context, every time.Duration) error {
 				continue
 			}
 			l.metrics.Refused()
-			if err.Error() != refused.why {
+			if refused.note(seen, err, time.Now(), every) {
 				l.log.Error("reload refused; the last good policies stay in force", "error", err.Error())
 				l.journal.reloaded("profile and policies", err)
 			}
-			if seen != refused.seen {
-				refused.wait = every
-			}
-			refused.seen, refused.why, refused.until = seen, err.Error(), time.Now().Add(refused.wait)
-			refused.wait = min(2*refused.wait, max(every, retryAtMost))
 		}
 	}
 }

@@ -3,12 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	admissionregistration "k8s.io/api/admissionregistration/v1"
@@ -189,4 +196,76 @@ func TestLogged(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Files that were refused are tried ever less often while they stay as they are, and why is told once.
+func TestRefusalsAreToldOnce(t *testing.T) {
+	var r refusal
+	one, other, now := [32]byte{1}, [32]byte{2}, time.Unix(0, 0)
+	told, tries := 0, 0
+	for second := range 600 {
+		at := now.Add(time.Duration(second) * time.Second)
+		if r.waits(one, at) {
+			continue
+		}
+		if tries++; r.note(one, errors.New("no such bundle"), at, time.Second) {
+			told++
+		}
+	}
+	if told != 1 || tries < 12 || tries > 20 {
+		t.Errorf("in ten minutes it was tried %d times and told %d times", tries, told)
+	}
+	at := now.Add(601 * time.Second)
+	if r.waits(other, at) || !r.note(other, errors.New("no such policy"), at, time.Second) {
+		t.Error("other files are not tried at once, or what is wrong with them is not told")
+	}
+	if r.waits(other, at.Add(2*time.Second)) {
+		t.Error("other files wait as long as those before")
+	}
+}
+
+// The authorities of --client-ca are those of the file as it is; what cannot be read takes none away.
+func TestClientAuthoritiesAreReadAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	var log bytes.Buffer
+	a := clientAuthorities{file: file, log: slog.New(slog.NewTextHandler(&log, nil))}
+	if err := a.read(); err == nil || !strings.Contains(err.Error(), "read --client-ca") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	write(t, file, "none")
+	if err := a.read(); err == nil || !strings.Contains(err.Error(), "there is no certificate in") {
+		t.Errorf("a file without a certificate: %v", err)
+	}
+	write(t, file, authorityPEM(t))
+	if err := a.read(); err != nil {
+		t.Fatal(err)
+	}
+	first := a.now()
+	write(t, file, authorityPEM(t))
+	second := a.now()
+	if second.Equal(first) {
+		t.Error("the file changed, and its authorities are those of before")
+	}
+	write(t, file, "")
+	for range 3 {
+		if !a.now().Equal(second) {
+			t.Error("what could not be read took the authorities away")
+		}
+	}
+	if n := strings.Count(log.String(), "those read last count"); n != 1 {
+		t.Errorf("told %d times: %s", n, log.String())
+	}
+}
+
+func authorityPEM(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true}, &x509.Certificate{}, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }

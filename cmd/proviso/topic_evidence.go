@@ -35,6 +35,7 @@ off, records that are not signed yet; 4 it does not verify. Each finding has a c
 
 What it cannot prove: that there is no other history. Who holds the key and every copy can write one, unless somebody else
 keeps a checkpoint (evidence/log/checkpoint, three lines and a signature): verify --against CHECKPOINT says whether what you
-are shown continues what you were shown before. Keep a copy of the folder under object lock.
+are shown continues what you were shown before. Keep a copy under object lock: proviso evidence copy, --copy of
+scan and serve.
 
 Secrets never enter: what a Secret holds is replaced by commitments under a salt that is never exported.`
