@@ -142,7 +142,7 @@ severity: medium # critical, high, medium or low
 match:
   - {group: velero.io, kinds: [Schedule]}
 requires: {spec.schedule: string}
-controls: [] # for example {framework: gdpr, id: art-32, relation: supports}
+controls: [] # for example {framework: gdpr, id: art-32(1)(a), relation: supports}
 fix: Say in one sentence what a person does about it.
 `,
 	"policy.cel": `// Yields what is wrong, nothing where all is well.

@@ -29,8 +29,6 @@ type FloorPolicy struct {
 	ID      string
 	Policy  *admission.ValidatingAdmissionPolicy
 	Binding *admission.ValidatingAdmissionPolicyBinding
-	// Note says what is done otherwise than the profile says; empty where nothing is.
-	Note string
 }
 
 // LeftOut is a policy that the API server cannot hold.
@@ -82,7 +80,7 @@ func (c *Catalogue) exportPolicy(p *engine.Policy, served Served) (*FloorPolicy,
 	fail, equivalent := admission.Fail, admission.Equivalent
 	match := &admission.MatchResources{MatchPolicy: &equivalent, ResourceRules: rules}
 	about := map[string]string{"proviso.dev/policy": p.ID, "proviso.dev/digest": string(p.Digest), "proviso.dev/title": p.Title}
-	out := &FloorPolicy{ID: p.ID,
+	return &FloorPolicy{ID: p.ID,
 		Policy: &admission.ValidatingAdmissionPolicy{
 			TypeMeta:   meta.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicy"},
 			ObjectMeta: meta.ObjectMeta{Name: name, Annotations: about},
@@ -93,18 +91,10 @@ func (c *Catalogue) exportPolicy(p *engine.Policy, served Served) (*FloorPolicy,
 			TypeMeta:   meta.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicyBinding"},
 			ObjectMeta: meta.ObjectMeta{Name: name},
 			Spec:       admission.ValidatingAdmissionPolicyBindingSpec{PolicyName: name, ValidationActions: []admission.ValidationAction{actions[p.Mode]}},
-		}}
-	if p.Mode != p.Unknown {
-		out.Note = fmt.Sprintf("the API server treats what it cannot tell like a failure: %s, not %s", modeName(p.Mode), modeName(p.Unknown))
-	}
-	return out, nil
+		}}, nil
 }
 
 var actions = map[engine.Mode]admission.ValidationAction{engine.ModeDeny: admission.Deny, engine.ModeWarn: admission.Warn, engine.ModeRecord: admission.Audit}
-
-func modeName(m engine.Mode) string {
-	return map[engine.Mode]string{engine.ModeDeny: "deny", engine.ModeWarn: "warn", engine.ModeRecord: "record"}[m]
-}
 
 // exportable is the source of the policy's when and rule, or why no API server can evaluate them.
 func (f *Folder) exportable() (when, rule string, err error) {

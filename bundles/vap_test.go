@@ -284,18 +284,17 @@ func withFinalizers(object map[string]any, names ...any) map[string]any {
 	return with
 }
 
-// A binding does what the profile says about failures, and says where the API server cannot do the same about unknowns.
+// A binding does what the profile says about failures.
 func TestFloorModes(t *testing.T) {
 	src := Source{FS: folder("match: [{group: acme.dev, kinds: [Widget, Gadget]}]\n", `[{"message": "m"}]`)}
 	for _, c := range []struct {
 		mode, unknown string
 		want          admission.ValidationAction
-		note          bool
-	}{{"deny", "deny", admission.Deny, false}, {"warn", "warn", admission.Warn, false}, {"record", "record", admission.Audit, false}, {"deny", "warn", admission.Deny, true}} {
+	}{{"deny", "deny", admission.Deny}, {"warn", "warn", admission.Warn}, {"record", "record", admission.Audit}, {"deny", "warn", admission.Deny}} {
 		_, _, floor := floorOf(t, &Profile{Mode: c.mode, Unknown: c.unknown}, src)
 		p := floor.Policies[0]
-		if got := p.Binding.Spec.ValidationActions; !slices.Equal(got, []admission.ValidationAction{c.want}) || (p.Note != "") != c.note {
-			t.Errorf("%s, %s: actions %v, note %q", c.mode, c.unknown, got, p.Note)
+		if got := p.Binding.Spec.ValidationActions; !slices.Equal(got, []admission.ValidationAction{c.want}) {
+			t.Errorf("%s, %s: actions %v", c.mode, c.unknown, got)
 		}
 		if p.Binding.Spec.PolicyName != "proviso-access-mine" || p.Policy.Name != p.Binding.Name || *p.Policy.Spec.FailurePolicy != admission.Fail {
 			t.Errorf("binding %v of %v", p.Binding, p.Policy)

@@ -114,3 +114,11 @@ func (s *Set) waiverFor(policy string, sub *Subject, now time.Time) *Waiver {
 	}
 	return expired
 }
+
+// LastDay is the end of a waiver as people write it: where it is the start of a day, the day before, which is the last that counts.
+func LastDay(t time.Time) string {
+	if t = t.UTC(); t.Equal(t.Truncate(24 * time.Hour)) {
+		return t.AddDate(0, 0, -1).Format(time.DateOnly)
+	}
+	return t.Format(time.RFC3339)
+}

@@ -203,7 +203,7 @@ func (f *Facts) limit() time.Duration {
 func (f *Facts) usable(w *watched) error {
 	limit := f.limit()
 	if !w.synced() {
-		return fmt.Errorf("%s were not listed yet", w.gvk.Kind)
+		return fmt.Errorf("objects of kind %s were not listed yet", w.gvk.Kind)
 	}
 	if age := f.age(w); age > limit {
 		return fmt.Errorf("the watch of %s has been silent for %v, and %v is the most", w.gvk.Kind, age.Round(time.Second), limit)

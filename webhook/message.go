@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (w words) say(decisions []engine.Decision) (denial string, warnings []strin
 			warnings = append(warnings, w.warning(d))
 		}
 		if d.Waiver != nil && !d.Waived {
-			warnings = append(warnings, shorten(fmt.Sprintf("proviso: waiver %s expired on %s and no longer covers %s", d.Waiver.ID, d.Waiver.Expires.UTC().Format("2006-01-02"), name(d.Policy))))
+			warnings = append(warnings, shorten(fmt.Sprintf("proviso: waiver %s ended after %s and no longer covers %s", d.Waiver.ID, engine.LastDay(d.Waiver.Expires), name(d.Policy))))
 		}
 	}
 	if n := len(warnings); n > mostWarnings {
@@ -48,7 +49,10 @@ func (w words) say(decisions []engine.Decision) (denial string, warnings []strin
 	if len(denied) == 0 {
 		return "", warnings
 	}
-	slices.SortStableFunc(denied, func(a, b *engine.Decision) int { return int(b.Policy.Severity) - int(a.Policy.Severity) })
+	// What is known to be wrong comes before what cannot be told.
+	slices.SortStableFunc(denied, func(a, b *engine.Decision) int {
+		return cmp.Or(unknowns(a)-unknowns(b), int(b.Policy.Severity)-int(a.Policy.Severity))
+	})
 	first := denied[0]
 	head := fmt.Sprintf("%s %s: %s: %s", strings.ToUpper(first.Policy.Severity.String()), name(first.Policy), w.subject, finding(first))
 	if more := len(denied) - 1; more > 0 {
@@ -56,13 +60,21 @@ func (w words) say(decisions []engine.Decision) (denial string, warnings []strin
 		for _, d := range denied[1:min(len(denied), 4)] {
 			others = append(others, d.Policy.ID)
 		}
-		head = cut(head, longestLine-120) + fmt.Sprintf(" (and %d more: %s)", more, strings.Join(others, ", "))
+		rest := ""
+		if n := more - len(others); n > 0 {
+			rest = fmt.Sprintf(" and %d more", n)
+		}
+		head = cut(head, longestLine-120) + "; denied too by " + strings.Join(others, ", ") + rest
 	}
-	lines := []string{head, "fix: " + first.Policy.Fix}
+	lines := []string{head, "fix: " + fix(first)}
 	if c := controls(first.Policy); c != "" {
 		lines = append(lines, "control: "+c)
 	}
-	lines = append(lines, fmt.Sprintf("waiver: an approved Waiver (proviso.dev) for policy %s in namespace %s admits it until it expires", first.Policy.ID, w.namespace),
+	waiver := fmt.Sprintf("waiver: an approved Waiver (proviso.dev) for policy %s in namespace %s admits it until it expires", first.Policy.ID, w.namespace)
+	if len(denied) > 1 {
+		waiver = fmt.Sprintf("waiver: approved Waivers (proviso.dev) in namespace %s, one for each of the %d policies, admit it until they expire", w.namespace, len(denied))
+	}
+	lines = append(lines, waiver,
 		fmt.Sprintf("decision %s, policies %s", w.id, w.set))
 	for i, l := range lines {
 		lines[i] = cut(oneLine(l), longestLine)
@@ -93,6 +105,26 @@ func finding(d *engine.Decision) string {
 	return text
 }
 
+func unknowns(d *engine.Decision) int {
+	if d.Verdict == engine.Unknown {
+		return 1
+	}
+	return 0
+}
+
+// fix is what to do about a denial. To mend what may be right would be wrong: of an unknown, what would make it known.
+func fix(d *engine.Decision) string {
+	switch {
+	case d.Verdict != engine.Unknown:
+		return d.Policy.Fix
+	case d.Cause == engine.CauseField:
+		return "State it: nobody can tell without."
+	case d.Cause == engine.CauseFact:
+		return "Try again; where it stays so, Proviso cannot see what stands around the object."
+	}
+	return "Tell whoever runs Proviso: the rule gave no answer."
+}
+
 func controls(p *engine.Policy) string {
 	var all []string
 	for _, c := range p.Controls {
@@ -105,7 +137,7 @@ func (w words) warning(d *engine.Decision) string {
 	what := d.Policy.Severity.String()
 	switch {
 	case d.Waived:
-		what = "waived by " + d.Waiver.ID + " until " + d.Waiver.Expires.UTC().Format("2006-01-02")
+		what = "waived by " + d.Waiver.ID + " through " + engine.LastDay(d.Waiver.Expires)
 	case d.Standing:
 		what += ", there before"
 	case d.Verdict == engine.Unknown:

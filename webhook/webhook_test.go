@@ -177,7 +177,7 @@ func TestWhatADenialSays(t *testing.T) {
 	if len(lines) != 5 {
 		t.Errorf("%d lines, want 5:\n%s", len(lines), got.Result.Message)
 	}
-	for i, want := range []string{"CRITICAL access/many (RES-99): Schedule velero/daily: spec.a: ", "fix: Make it strong.", "control: gdpr art-44", "policy access/many in namespace proviso-system", "decision u-1, policies sha256:"} {
+	for i, want := range []string{"CRITICAL access/many (RES-99): Schedule velero/daily: spec.a: ", "fix: Make it strong.", "control: gdpr art-44", "approved Waivers (proviso.dev) in namespace proviso-system, one for each of the 2 policies,", "decision u-1, policies sha256:"} {
 		if !strings.Contains(lines[i], want) {
 			t.Errorf("line %d is %.200q, want %q", i+1, lines[i], want)
 		}
@@ -185,8 +185,31 @@ func TestWhatADenialSays(t *testing.T) {
 			t.Errorf("line %d is too long, or carries what turns text round", i+1)
 		}
 	}
-	if !strings.Contains(lines[0], "(and 1 more: residency/x)") {
+	if !strings.Contains(lines[0], "; denied too by residency/x") {
 		t.Errorf("the other policy is not named: %.1000q", lines[0])
+	}
+}
+
+// What cannot be told is said after what is wrong, and told how it would be known, not how it would be mended.
+func TestWhatADenialSaysOfAnUnknown(t *testing.T) {
+	gone := aPolicy("access/gone", func(context.Context, engine.Input) ([]engine.Violation, error) {
+		return nil, errors.New("no answer")
+	})
+	gone.Severity = engine.Critical
+	stated := aPolicy("access/stated", weak)
+	stated.Requires = map[string]engine.Type{"spec.class": engine.String}
+	says := func(spec string, policies ...engine.Policy) []string {
+		return strings.Split(handler(t, webhook.FailClosed, policies...).Handle(context.Background(), request("CREATE", object("", spec), "")).Result.Message, "\n")
+	}
+	both := says(`"weak":"yes"`, gone, aPolicy("residency/x", weak))
+	if !strings.HasPrefix(both[0], "HIGH residency/x") || !strings.HasSuffix(both[0], "; denied too by access/gone") || both[1] != "fix: Make it strong." {
+		t.Errorf("%q", both)
+	}
+	if one := says("", gone); one[1] != "fix: Tell whoever runs Proviso: the rule gave no answer." || !strings.Contains(one[3], "an approved Waiver (proviso.dev) for policy access/gone in namespace") {
+		t.Errorf("%q", one)
+	}
+	if one := says("", stated); !strings.Contains(one[0], "spec.class is missing") || one[1] != "fix: State it: nobody can tell without." {
+		t.Errorf("%q", one)
 	}
 }
 
@@ -217,7 +240,7 @@ func TestWaivers(t *testing.T) {
 		want    string
 	}{
 		"that holds":       {time.Now().Add(time.Hour), true, "waived by w1"},
-		"that has expired": {time.Now().Add(-time.Hour), false, "waiver w1 expired"},
+		"that has expired": {time.Now().Add(-time.Hour), false, "waiver w1 ended after"},
 	} {
 		h := handler(t, webhook.FailClosed, aPolicy("residency/x", weak))
 		set, err := h.Sets().Closed.WithWaivers([]engine.Waiver{{ID: "w1", Policy: "residency/x", Subjects: engine.Selector{Kind: "Schedule"}, Owner: "a", Reason: "b", Approver: "c", Expires: c.expires}})

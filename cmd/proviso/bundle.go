@@ -35,19 +35,19 @@ written.`,
 			if err != nil {
 				return err
 			}
-			set, err := cat.Select(p, bundles.Defaults{Mode: engine.ModeWarn, Unknown: engine.ModeWarn})
+			sets, err := selected(cat, p, objects{}, nil).sets()
 			if err != nil {
 				return err
 			}
-			floor := cat.Floor(set, served)
+			floor := cat.Floor(sets.Closed, served)
 			if len(floor.Policies) == 0 {
-				tellFloor(s, floor, set)
+				tellFloor(s, floor, sets, p)
 				return exitCode(exitIncomplete)
 			}
 			if err := writeFloor(s, floor, output, profile); err != nil {
 				return err
 			}
-			tellFloor(s, floor, set)
+			tellFloor(s, floor, sets, p)
 			return nil
 		},
 	}
@@ -77,11 +77,16 @@ func writeFloor(s streams, floor *bundles.Floor, output, profile string) error {
 }
 
 // tellFloor says what the API server will not hold, or will hold otherwise.
-func tellFloor(s streams, floor *bundles.Floor, set *engine.Set) {
+func tellFloor(s streams, floor *bundles.Floor, sets *webhook.Sets, profile *bundles.Profile) {
+	set := sets.Closed
 	fmt.Fprintf(s.err, "%d of %d policies can be held by the API server\n", len(floor.Policies), len(set.Policies()))
+	there := map[string]bool{}
 	for _, p := range floor.Policies {
-		if p.Note != "" {
-			fmt.Fprintf(s.err, "otherwise %s: %s\n", p.ID, p.Note)
+		there[p.ID] = true
+	}
+	for i, p := range set.Policies() {
+		if unknown := unknownOf(p, sets.Open.Policies()[i], moved(profile)); there[p.ID] && unknown != p.Mode {
+			fmt.Fprintf(s.err, "otherwise %s: the API server treats what it cannot tell like a failure: %s, where proviso serve does %s\n", p.ID, p.Mode, unknown)
 		}
 	}
 	for _, l := range floor.Left {
@@ -90,6 +95,29 @@ func tellFloor(s streams, floor *bundles.Floor, set *engine.Set) {
 	if n := len(set.Waivers()); n > 0 {
 		fmt.Fprintf(s.err, "the API server knows no waivers: it denies what the profile's %d waive\n", n)
 	}
+}
+
+// unknownOf is what serve does about what cannot be told, by a policy of the fail-closed webhook and the same one of the other:
+// where that is not one thing, what is not its mode.
+func unknownOf(closed, open *engine.Policy, moved map[string]webhook.Side) engine.Mode {
+	for _, m := range closed.Match {
+		operations := m.Operations
+		if len(operations) == 0 {
+			operations = []string{engine.Create, engine.Update}
+		}
+		for _, kind := range m.Kinds {
+			for _, operation := range operations {
+				mode := open.Unknown
+				if webhook.SideOf(m.Group, kind, operation, moved) == webhook.FailClosed {
+					mode = closed.Unknown
+				}
+				if mode != closed.Mode {
+					return mode
+				}
+			}
+		}
+	}
+	return closed.Mode
 }
 
 // served is where API servers serve the kinds that Proviso knows, with the subresources that change them.

@@ -159,6 +159,8 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	if plain := (&judging{}).exit(trailer); plain != code {
 		// The report says what was found; who reads it must not wonder at the code.
 		fmt.Fprintf(s.err, "proviso: note: exit code %d; without %s it is %d\n", code, strings.Join(j.lenience(), " and "), plain)
+	} else if code == exitOK && len(trailer.Failed) > 0 {
+		fmt.Fprintln(s.err, "proviso: note: exit code 0 although something fails: the profile's mode says to warn or to record, not to deny")
 	}
 	if code != exitOK {
 		return exitCode(code)

@@ -53,7 +53,8 @@ func serveCommand(s streams) *cobra.Command {
 		Use:   "serve",
 		Short: "Answer the API server's admission requests",
 		Long: `Answer the API server's admission requests: a validating webhook that judges with the policies, profile and waivers that
-lint and scan judge with. Failures warn until the profile says mode: deny. --print-config prints everything that is to be
+lint and scan judge with. Failures warn until the profile says mode: deny; what cannot be told is denied where the webhook
+fails closed, unless the profile says unknown: warn. --print-config prints everything that is to be
 installed: the webhook configuration, least rights, the Deployment, the CRDs; with --context it asks that cluster what it
 serves.`,
 		Example: `  proviso serve --print-config --profile proviso.yaml | kubectl apply -f -

@@ -16,7 +16,9 @@ func (l *loader) overlay(ctx context.Context) {
 	defer l.mu.Unlock()
 	from, err := l.list()
 	if err != nil {
-		l.tell("waivers and profiles are not known; those in force stay", err)
+		if l.overlaid.Load() { // at the start they are still being listed, and readiness waits for them
+			l.tell("waivers and profiles are not known; those in force stay", err)
+		}
 		return
 	}
 	l.listed = from

@@ -7,14 +7,20 @@ waivers that lint and scan judge with.
   proviso serve --print-config --image registry/proviso:TAG --profile proviso.yaml >proviso.yaml.install
   kubectl apply --server-side -f proviso.yaml.install       again once, should a CRD not have been ready
 
+The image is yours to make: the program alone, and the authorities that a KMS or a bucket is verified by.
+  CGO_ENABLED=0 go build -o proviso ./cmd/proviso
+  FROM gcr.io/distroless/static / COPY proviso /proviso / ENTRYPOINT ["/proviso"]
+Policies of your own go into it too, and bundles: names them by their absolute path.
+
 Before anything is denied
-  Failures warn until the profile says mode: deny, for all policies or for one. A denial has at most five lines: what is
+  Failures warn until the profile says mode: deny, for all policies or for one. What cannot be told is denied on the fail
+  webhook from the first minute, whatever the mode, unless the profile says unknown: warn: begin with both on warn. A denial has at most five lines: what is
   wrong, how to mend it, which control asks for it, how to get a waiver, and the decision's id, which the API server's audit
   log and our own log carry too.
 
-Two webhooks
+Two webhooks, and one for our own kinds
   fail    keeps requests out while nobody answers: what says where backups go, when they are made and how long they live
-          (locations, schedules, classes, buckets), creating a Restore or DeleteBackupRequest, and our own kinds.
+          (locations, schedules, classes, buckets), creating a Restore or DeleteBackupRequest. So does that of our own kinds.
   ignore  lets them in: claims, volumes, namespaces, workloads, Velero's Backup. What came in unasked is judged at once all
           the same: the metric proviso_standing_findings counts what fails, and what cannot be told.
   failurePolicy: {PersistentVolumeClaim: Fail} in the profile moves a kind. Secrets, kube-system and Proviso's own namespace
@@ -65,6 +71,8 @@ Evidence
   --copy s3://BUCKET/PREFIX --keep 6y what is sealed is copied into a bucket under object lock (proviso evidence copy --help
   says what that needs). While the bucket does not answer requests are answered all the same, and the copy is tried again:
   proviso_evidence_copied_timestamp_seconds says when it was made last.
+  --reports DIR --trust KEY reads the evidence folder of a scan, and denies the restore of a backup that its last run says
+  fails, or never saw. What is printed mounts no such folder: have the scan's CronJob and serve share a volume.
   --print-config with --evidence makes a StatefulSet with a volume for each replica, and mounts the key from a Secret.
   The API server's audit log bears each record's digest (record, beside decision and policy-set). Requests that the API
   server let in while nobody answered are in no record: proviso evidence reconcile finds them in that log.

@@ -29,12 +29,12 @@ func topics() []*cobra.Command {
   1  the tool could not do its job: usage, configuration, or an input named on the command line (or a
      document in it) that cannot be read or parsed; the rest is still judged and reported
   2  incomplete: nothing was checked, something is unknown, or something that exists was not seen
-  3  violations
+  3  violations: failures that the profile's mode denies, as it does where it says nothing
   4  verification failed: a signature, a log, a trust root
 
-Where several hold, 4 wins over 1, 1 over 3, and 3 over 2. --fail-on sets which failures are violations;
---allow-unknown takes unknowns out of code 2 whose sole cause is a fact nobody could answer. Any other unknown
-gives 2 whatever the profile's unknown says: say what is missing, or waive it.`},
+Where several hold, 4 wins over 1, 1 over 3, and 3 over 2. --fail-on SEVERITY sets which failures are violations, whatever
+the mode; --allow-unknown takes unknowns out of code 2 whose sole cause is a fact nobody could answer. Any other
+unknown gives 2 whatever the profile's unknown says: say what is missing, or waive it.`},
 		{Use: "webhook", Short: "How proviso serve is installed, and what it does", Long: webhookPage},
 		{Use: "sources", Short: "What proviso scan can look at", Long: `What proviso scan can look at; several at once are judged as one fleet:
 
@@ -134,8 +134,8 @@ wants judged. Its JSON Schema is bundles/schema/profile.json in the source tree.
   kind: Profile
   bundles: [builtin, ./policies]          # policies to use; folders are relative to this file
   frameworks: [gdpr, dora]                # only policies that speak to one of these; they are listed below
-  mode: deny                              # about failures: deny, warn or record
-  unknown: deny                           # about what cannot be told
+  mode: deny                              # about failures: deny, warn or record. Left out: deny; in serve warn
+  unknown: deny                           # about what cannot be told. Left out: deny; on serve's ignore webhook warn
   parameters: {jurisdictions: [eu]}       # for every policy that has a parameter of that name; eu is what ships
   policies:                               # for one policy, by its id or number
     retention/minimum-by-profile: {mode: warn, parameters: {serverDefault: 720h}}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"proviso.dev/proviso/engine"
 )
@@ -115,14 +114,6 @@ func paragraph(name, text string, g glyphs) []string {
 	return lines
 }
 
-// lastDay is an end as people write it: where it is the start of a day, the day before, which is the last that counts.
-func lastDay(t time.Time) string {
-	if t = t.UTC(); t.Equal(t.Truncate(24 * time.Hour)) {
-		return t.AddDate(0, 0, -1).Format(time.DateOnly)
-	}
-	return t.Format(time.RFC3339)
-}
-
 // fix is what to do about a failure. What is unknown says itself what is missing: to mend what may be right would be wrong.
 func fix(d *engine.Decision) string {
 	if d.Verdict == engine.Unknown {
@@ -168,9 +159,9 @@ func waiver(d *engine.Decision) string {
 	case w == nil:
 		return ""
 	case d.Waived:
-		return fmt.Sprintf("waived by %s through %s, owner %s, approved by %s: %s", w.ID, lastDay(w.Expires), w.Owner, w.Approver, w.Reason)
+		return fmt.Sprintf("waived by %s through %s, owner %s, approved by %s: %s", w.ID, engine.LastDay(w.Expires), w.Owner, w.Approver, w.Reason)
 	}
-	return fmt.Sprintf("waiver %s ended after %s, owner %s", w.ID, lastDay(w.Expires), w.Owner)
+	return fmt.Sprintf("waiver %s ended after %s, owner %s", w.ID, engine.LastDay(w.Expires), w.Owner)
 }
 
 // ledger says what is to be done about a waiver, or "".
@@ -178,12 +169,12 @@ func ledger(u engine.WaiverUse) string {
 	covers := plural(u.Hides, "decision", "decisions")
 	switch u.State {
 	case engine.WaiverExpiring:
-		return fmt.Sprintf("waiver %s ends after %s and hides %s, owner %s", u.ID, lastDay(u.Expires), covers, u.Owner)
+		return fmt.Sprintf("waiver %s ends after %s and hides %s, owner %s", u.ID, engine.LastDay(u.Expires), covers, u.Owner)
 	case engine.WaiverExpired:
 		if u.Hides == 0 {
-			return fmt.Sprintf("waiver %s ended after %s and covers nothing: remove it", u.ID, lastDay(u.Expires))
+			return fmt.Sprintf("waiver %s ended after %s and covers nothing: remove it", u.ID, engine.LastDay(u.Expires))
 		}
-		return fmt.Sprintf("waiver %s ended after %s and no longer hides %s, owner %s", u.ID, lastDay(u.Expires), covers, u.Owner)
+		return fmt.Sprintf("waiver %s ended after %s and no longer hides %s, owner %s", u.ID, engine.LastDay(u.Expires), covers, u.Owner)
 	case engine.WaiverUnused:
 		return fmt.Sprintf("waiver %s hides nothing in this run", u.ID)
 	}

@@ -10,6 +10,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -148,6 +149,11 @@ func open(ctx context.Context, dir string, o Options) (_ *Writer, err error) {
 		return nil, err
 	}
 	w := &Writer{dir: dir, o: o, key: key, room: make(chan struct{}), wake: make(chan struct{}, 1), committed: make(chan struct{}), still: func() {}}
+	if _, err := os.Stat(w.path(evidence.ProducerFile)); errors.Is(err, fs.ErrNotExist) {
+		if err := w.unused(); err != nil {
+			return nil, err // before anything of ours is put there
+		}
+	}
 	if w.lock, err = lockFile(w.path(evidence.LockFile)); err != nil {
 		return nil, err
 	}

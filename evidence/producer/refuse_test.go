@@ -178,6 +178,9 @@ func TestRefuses(t *testing.T) {
 		if _, err := producer.Open(t.Context(), dir, scan(k)); err == nil || !strings.Contains(err.Error(), "thesis.txt is in it") {
 			t.Errorf("%v", err)
 		}
+		if found, err := os.ReadDir(dir); err != nil || len(found) != 1 {
+			t.Errorf("something was left in it: %v, %v", found, err)
+		}
 	})
 }
 

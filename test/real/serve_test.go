@@ -279,14 +279,14 @@ func TestRealAdmissionDeniesAndAdmits(t *testing.T) {
 		g.admitted(t, waiver("proviso-system", time.Now().Add(time.Hour)), "apply", "-f", "-")
 		until(t, 30*time.Second, "the waiver to count", func(context.Context) error {
 			out, ok := g.try(t, bsl("waived", "us-east-1", ""), "apply", "--dry-run=server", "-f", "-")
-			if !ok || !strings.Contains(out, "waived by abroad until") {
+			if !ok || !strings.Contains(out, "waived by abroad through") {
 				return fmt.Errorf("%s", out)
 			}
 			return nil
 		})
 		g.admitted(t, waiver("proviso-system", time.Now().Add(-time.Minute)), "apply", "-f", "-")
 		until(t, 30*time.Second, "the expired waiver to count no more", func(context.Context) error {
-			if out, ok := g.try(t, bsl("waived", "us-east-1", ""), "apply", "--dry-run=server", "-f", "-"); ok || !strings.Contains(out, "waiver abroad expired") {
+			if out, ok := g.try(t, bsl("waived", "us-east-1", ""), "apply", "--dry-run=server", "-f", "-"); ok || !strings.Contains(out, "waiver abroad ended after") {
 				return fmt.Errorf("%s", out)
 			}
 			return nil
