@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// instructionsText is how to check an export without us: each block is run from the unpacked folder, and ends with exit code 0 or
-// refuses. They write below a folder of their own, for the bundle lists what it holds.
+// instructionsText is how to check an export without us: each block is run from the unpacked folder by a plain sh, says what it
+// found, and ends with 0 only where that holds. They write below a folder of their own, for the bundle lists what it holds.
 //
 //go:embed export_VERIFY.md
 var instructionsText string
@@ -21,10 +21,12 @@ func (e *exporting) instructions() []byte {
 	for i := range e.parts {
 		inputs[e.parts[i].Path] = true
 	}
-	var signed []string
+	var judged, alone []string // what is signed on its own, with what was judged and without
 	for _, seq := range e.m.Signed {
 		if inputs[bundleInput(seq)] {
-			signed = append(signed, fmt.Sprintf("%010d", seq))
+			judged = append(judged, fmt.Sprintf("%010d", seq))
+		} else {
+			alone = append(alone, fmt.Sprintf("%010d", seq))
 		}
 	}
 	text := instructionsText
@@ -37,7 +39,10 @@ func (e *exporting) instructions() []byte {
 		text = before + within + after
 	}
 	section("sealed", inputs[ExportDir+"/"+SealDir(1)+"/"+SealStatement])
-	section("signed", len(signed) > 0)
+	section("signed", len(e.m.Signed) > 0)
+	section("signed inputs", len(judged) > 0)
+	section("signed alone", len(alone) > 0)
+	section("judge", !e.o.WithoutInputs)
 	section("replay", !e.o.WithoutInputs)
 	return []byte(strings.NewReplacer(
 		"{{origin}}", oneLine(e.m.Producer.Origin),
@@ -48,7 +53,7 @@ func (e *exporting) instructions() []byte {
 		"{{check manifest}}", opensslVerify(e.o.Key, ManifestKey, "pae"),
 		"{{check head}}", opensslVerify(e.key, ExportDir+"/"+KeyFile, "text"),
 		"{{key}}", e.m.Producer.Key,
-		"{{signed}}", strings.Join(signed, " "),
+		"{{signed}}", fmt.Sprint(len(e.m.Signed)), "{{signed inputs}}", strings.Join(judged, " "), "{{signed alone}}", strings.Join(alone, " "),
 	).Replace(text))
 }
 

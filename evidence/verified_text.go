@@ -26,6 +26,22 @@ func (v *Verified) ExitCode() int {
 	return ExitVerified
 }
 
+// held is what was checked and holds: nothing is said to where something does not verify.
+func (v *Verified) held() []string {
+	if len(v.Problems) > 0 {
+		return nil
+	}
+	return v.Checked
+}
+
+// MarshalJSON is part of json.Marshaler.
+func (v *Verified) MarshalJSON() ([]byte, error) {
+	type fields Verified
+	f := fields(*v)
+	f.Checked = append([]string{}, v.held()...)
+	return Encode(f)
+}
+
 // Text writes what was checked, for whom, and what was not, for people. What it quotes of evidence cannot alter a terminal.
 func (v *Verified) Text(w io.Writer) error {
 	var b strings.Builder
@@ -67,9 +83,9 @@ func (v *Verified) Text(w io.Writer) error {
 		}
 		line("left out  %s", x.LeftOut)
 	}
-	line("head      %d records, root %s", v.Head.Size, v.Head.Root)
+	line("head      %s, root %s", plural(v.Head.Size, "record", "records"), v.Head.Root)
 	if b := v.Before; b != nil {
-		line("before    %s, %d records, root %s, signed by sha256:%s", b.Origin, b.Size, b.Root, b.Signer)
+		line("before    %s, %s, root %s, signed by sha256:%s", b.Origin, plural(b.Size, "record", "records"), b.Root, b.Signer)
 	}
 	if n := v.Next; n != nil {
 		line("goes on   %s, signed by sha256:%s", n.Origin, n.Signer)
@@ -87,10 +103,10 @@ func (v *Verified) Text(w io.Writer) error {
 	}
 	line("verdicts  %d pass, %d fail, %d unknown, %d not applicable, %d waived", v.Counts.Pass, v.Counts.Fail, v.Counts.Unknown, v.Counts.NotApplicable, v.Counts.Waived)
 	if x := v.Export; x != nil {
-		line("export    %d of %d records; of the values they rest on %d are left out", v.Records, v.Head.Size, x.InputsLeftOut)
+		line("export    %d of %s; values left out that they rest on: %d", v.Records, plural(v.Head.Size, "record", "records"), x.InputsLeftOut)
 	}
 	line("")
-	for _, text := range v.Checked {
+	for _, text := range v.held() {
 		line("checked      %s", text)
 	}
 	for _, text := range v.Unchecked {
@@ -101,6 +117,33 @@ func (v *Verified) Text(w io.Writer) error {
 		return fmt.Errorf("write what was verified: %w", err)
 	}
 	return nil
+}
+
+// apart says in words the counts in which two differ: what this one has, and what the other.
+func (c *Counts) apart(o *Counts) (this, other string) {
+	var mine, theirs []string
+	for _, k := range []struct {
+		one, many string
+		c, o      uint64
+	}{
+		{"request", "requests", c.Requests, o.Requests}, {"decision", "decisions", c.Decisions, o.Decisions}, {"pass", "pass", c.Pass, o.Pass},
+		{"fail", "fail", c.Fail, o.Fail}, {"unknown", "unknown", c.Unknown, o.Unknown}, {"not applicable", "not applicable", c.NotApplicable, o.NotApplicable},
+		{"waived", "waived", c.Waived, o.Waived}, {"hole", "holes", c.Holes, o.Holes}, {"dry run", "dry runs", c.DryRuns, o.DryRuns},
+		{"request lost", "requests lost", c.Lost, o.Lost},
+	} {
+		if k.c != k.o {
+			mine, theirs = append(mine, plural(k.c, k.one, k.many)), append(theirs, plural(k.o, k.one, k.many))
+		}
+	}
+	return strings.Join(mine, ", "), strings.Join(theirs, ", ")
+}
+
+// plural is a number with its noun.
+func plural(n uint64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // nonEmpty are the texts that are not empty.

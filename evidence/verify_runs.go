@@ -237,7 +237,8 @@ func (r *running) counted(said Counts, place string) {
 	}
 	said.Requests, said.DryRuns, said.Lost = 0, 0, 0
 	if said != r.this.Counts {
-		r.problem(CountsDiffer, place, "it counts %+v, and the records are %+v", said, r.this.Counts)
+		counts, are := said.apart(&r.this.Counts)
+		r.problem(CountsDiffer, place, "it counts %s, and of the records there are %s", counts, are)
 	}
 }
 

@@ -45,7 +45,7 @@ func run(args []string, out, complaints io.Writer) (code int) {
 		return 1
 	}
 	var o evidence.Options
-	asJSON := false
+	asJSON, place := false, ""
 	flags := flag.NewFlagSet("proviso-verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.Func("trust", "", func(file string) error {
@@ -61,17 +61,19 @@ func run(args []string, out, complaints io.Writer) (code int) {
 		return err
 	})
 	flags.BoolVar(&asJSON, "json", false, "")
-	switch err := flags.Parse(args); {
+	switch places, err := parse(flags, args); {
 	case err == flag.ErrHelp:
 		fmt.Fprint(out, usage)
 		return 0
 	case err != nil:
 		return fail(fmt.Errorf("%w (proviso-verify --help)", err))
-	case flags.NArg() != 1:
-		return fail(fmt.Errorf("got %d arguments, want one: a folder of evidence or an auditor bundle (proviso-verify --help)", flags.NArg()))
+	case len(places) != 1:
+		return fail(fmt.Errorf("got %d arguments, want one: a folder of evidence or an auditor bundle (proviso-verify --help)", len(places)))
+	default:
+		place = places[0]
 	}
 	o.Now = time.Now()
-	fsys, closer, err := evidence.OpenPath(flags.Arg(0))
+	fsys, closer, err := evidence.OpenPath(place)
 	if err != nil {
 		return fail(err)
 	}
@@ -91,4 +93,18 @@ func run(args []string, out, complaints io.Writer) (code int) {
 		return fail(err)
 	}
 	return v.ExitCode()
+}
+
+// parse takes flags before arguments and after them, up to a "--", and returns the arguments.
+func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		left := flags.Args()
+		if ended := len(args) - len(left); len(left) == 0 || ended > 0 && args[ended-1] == "--" {
+			return append(rest, left...), nil
+		}
+		rest, args = append(rest, left[0]), left[1:]
+	}
 }

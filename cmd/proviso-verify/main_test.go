@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,10 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"folder":              {[]string{m.folder}, 0, "signer    not established"},
 		"folder, trusted":     {[]string{"--trust", m.trust, m.folder}, 0, "signer    sha256:"},
+		"trust after it":      {[]string{m.folder, "--trust", m.trust, "--json"}, 0, `"established": true`},
+		"a stranger's, after": {[]string{m.whole, "--trust", m.stranger}, 4, "key-untrusted"},
+		"after --":            {[]string{"--json", "--", m.folder, "--trust"}, 1, ""},
+		"a folder after --":   {[]string{"--trust", m.trust, "--", m.folder}, 0, "signer    sha256:"},
 		"bundle":              {[]string{m.whole}, 0, "exporter  not established"},
 		"bundle, trusted":     {[]string{"--trust", m.trust, m.whole}, 0, "exporter  sha256:"},
 		"bundle as JSON":      {[]string{"--json", m.whole}, 0, `"leftOut": "nothing"`},
@@ -107,6 +112,9 @@ func TestExitCodes(t *testing.T) {
 		"an empty folder":     {[]string{t.TempDir()}, 1, ""},
 		"not there":           {[]string{filepath.Join(t.TempDir(), "none")}, 1, ""},
 		"no trust":            {[]string{"--trust", file([]byte("no key")), m.whole}, 1, ""},
+		"two, flags between":  {[]string{m.whole, "--json", m.folder}, 1, ""},
+		"no such flag after":  {[]string{m.whole, "--check-claims=false"}, 1, ""},
+		"no value after":      {[]string{m.whole, "--trust"}, 1, ""},
 		"no such flag":        {[]string{"--check-claims=false", m.whole}, 1, ""},
 		"two folders":         {[]string{m.whole, m.folder}, 1, ""},
 		"nothing":             {nil, 1, ""},
@@ -119,7 +127,7 @@ func TestExitCodes(t *testing.T) {
 			if c.code == 1 && (!strings.HasPrefix(complaints.String(), "proviso-verify: ") || out.Len() > 0) {
 				t.Errorf("it says %q and %q", &out, &complaints)
 			}
-			if c.says != "" && c.args[0] == "--json" && !json.Valid(out.Bytes()) {
+			if c.says != "" && slices.Contains(c.args, "--json") && !json.Valid(out.Bytes()) {
 				t.Error("it is no JSON")
 			}
 		})

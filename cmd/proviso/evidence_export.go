@@ -30,7 +30,7 @@ the commands of openssl, cosign and fsck. A signed manifest lists every file and
 the same bytes, but for signatures. What does not verify is not exported (exit code 4).`,
 		Example: `  proviso evidence export evidence -o june.tar --from 2026-06-01T00:00:00Z --until 2026-07-01T00:00:00Z
   proviso evidence export evidence -o team-a.tar --namespace team-a --key awskms:///alias/auditors
-  proviso evidence export evidence -o one.tar --record 17`,
+  proviso evidence export evidence -o june.tar --record 17 --record 23`,
 		Args: oneArg("a folder of evidence"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if output == "" {
@@ -57,7 +57,7 @@ the same bytes, but for signatures. What does not verify is not exported (exit c
 	f.StringVar(&until, "until", "", "leave out what was recorded at this time and after")
 	f.StringVar(&o.Namespace, "namespace", "", "leave out decisions about other namespaces, and facts that name one")
 	f.BoolVar(&o.WithoutInputs, "without-inputs", false, "leave out what was judged, and the facts around it: nobody can judge it again")
-	f.Var(&seqs{&o.Records}, "record", "sign the decision with this number on its own, too; may be repeated")
+	f.Var(&seqs{&o.Records}, "record", "sign the decision with this number on its own, too, and prove that it is in the log; leaves out nothing; may be repeated")
 	f.StringVar(&key, "key", "", "the key that signs: a cosign.key, or one in a KMS; without it one of your own, as for scan --evidence")
 	return c
 }
@@ -118,9 +118,10 @@ func export(ctx context.Context, s streams, folder, output, ref string, o *evide
 	if err := os.Rename(whole, output); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	fmt.Fprintf(s.err, "proviso: note: %s has %d of %d records, and is signed by sha256:%s\n", output, m.Records, m.Head.Size, o.Key.Fingerprint())
+	fmt.Fprintf(s.err, "proviso: note: %s has %d of %s, and is signed by sha256:%s\n", output, m.Records, countOf(m.Head.Size, "record", "records"), o.Key.Fingerprint())
 	if o.Key.Fingerprint() != m.Signer {
 		fmt.Fprintf(s.err, "proviso: note: the log is signed by another key, sha256:%s; auditors need both, by a way of its own\n", m.Signer)
+		fmt.Fprintf(s.err, "proviso: note: who signed %s is not established: proviso evidence verify --trust holds it against a key you trust\n", folder)
 	}
 	if m.WithoutOSCAL != "" {
 		fmt.Fprintf(s.err, "proviso: note: there are no OSCAL assessment results in it: %s\n", m.WithoutOSCAL)

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,7 +48,7 @@ record that is not there, or says another thing.`,
 			case output != "text" && output != "json":
 				return fmt.Errorf("-o %s: want text or json", output)
 			}
-			r := &reconciling{writers: writers, marks: map[string]bool{}, found: map[string]*evidence.Gap{}, told: map[string]bool{}}
+			r := &reconciling{writers: writers, marks: map[string]bool{}, found: map[string]*foundGap{}, told: map[string]bool{}}
 			for _, dir := range args {
 				if err := r.open(dir); err != nil {
 					return err
@@ -96,26 +93,42 @@ type Reconciled struct {
 	From   time.Time `json:"from"`
 	Until  time.Time `json:"until"`
 	Cut    int       `json:"cut"`
-	// Recorded counts those that name a record that is there, denied ones among them; Unchanged those about nothing that is
-	// judged; StatusWrites updates by Velero's server that nobody was asked about, which is right where they only wrote status.
+	// Each write is one of these. Recorded counts those that name a record that is there, denied ones among them; Unchanged those
+	// that changed nothing that is judged; Unjudged those of what nobody wanted to be asked about; StatusWrites updates by
+	// Velero's server that nobody was asked about, which is right where they only wrote status; Before those from before it was
+	// on record what is to be judged; Refused those that were not let in and name no record; Repeated those without a record
+	// that were told before; Missing those of Gaps; Declared those the folders declare already; Different those of Wrong.
 	Recorded     uint64 `json:"recorded"`
 	Unchanged    uint64 `json:"unchanged"`
+	Unjudged     uint64 `json:"unjudged"`
 	StatusWrites uint64 `json:"statusWrites"`
-	// Before counts writes from before it was on record what is to be judged.
-	Before uint64 `json:"before"`
-	// Gaps are writes that were let in without a record, Declared how many of them the folders declare already, Signed how many
-	// were signed now.
-	Gaps     []*evidence.Gap `json:"gaps"`
-	Declared uint64          `json:"declared"`
-	Signed   uint64          `json:"signed"`
+	Before       uint64 `json:"before"`
+	Refused      uint64 `json:"refused"`
+	Repeated     uint64 `json:"repeated"`
+	Missing      uint64 `json:"missing"`
+	Declared     uint64 `json:"declared"`
+	Different    uint64 `json:"different"`
+	// Twofold counts the writes that are two of these: one webhook answered, and another failed open.
+	Twofold uint64 `json:"twofold"`
+	// Gaps are writes that were let in without a record, Signed how many of them were signed now.
+	Gaps   []*foundGap `json:"gaps"`
+	Signed uint64      `json:"signed"`
 	// Wrong is where the log names a record that is not there, or that says another thing.
 	Wrong []string `json:"wrong"`
 	// Unseen counts records of that time that no event names; the first are in UnseenRecords.
 	Unseen        uint64   `json:"unseen"`
 	UnseenRecords []string `json:"unseenRecords"`
-
-	wrong uint64
 }
+
+// foundGap is a gap, and in words the first writes that it is of. The words are not signed: the audit log has them, and a record
+// is never erased.
+type foundGap struct {
+	*evidence.Gap
+	Requests []string `json:"requests"`
+}
+
+// mostNamed is how many writes of a gap are told in words.
+const mostNamed = 10
 
 // mostTold is how many of a kind are told; the others are counted.
 const mostTold = 100
@@ -128,7 +141,7 @@ type reconciling struct {
 	wanted []watchedFrom
 	marks  map[string]bool
 	// found are gaps by reason until there are many; told are all that were told, by event.
-	found map[string]*evidence.Gap
+	found map[string]*foundGap
 	told  map[string]bool
 	key   *cosign.Key
 	w     *producer.Writer
@@ -230,7 +243,7 @@ func (r *reconciling) run(ctx context.Context, files []string) error {
 					return nil
 				}
 				if r.Unseen++; r.Unseen <= mostTold {
-					what, about := describeRecord(rec)
+					what, about := describeRecord(rec, "")
 					r.UnseenRecords = append(r.UnseenRecords, fmt.Sprintf("%s, record %d of %s: %s %s", f.dir, rec.Seq, rec.At.Format(time.RFC3339), what, about))
 				}
 				return nil
@@ -249,6 +262,7 @@ func (r *reconciling) run(ctx context.Context, files []string) error {
 // gap notes a write without a record. Files that overlap tell it twice.
 func (r *reconciling) gap(ctx context.Context, e *auditEvent, event, reason string) error {
 	if r.told[event] {
+		r.Repeated++
 		return nil
 	}
 	r.told[event] = true
@@ -258,10 +272,14 @@ func (r *reconciling) gap(ctx context.Context, e *auditEvent, event, reason stri
 	}
 	g := r.found[reason]
 	if g == nil {
-		g = &evidence.Gap{From: e.Received.UTC(), Until: e.Received.UTC(), Reason: reason}
+		g = &foundGap{Gap: &evidence.Gap{From: e.Received.UTC(), Until: e.Received.UTC(), Reason: reason}}
 		r.found[reason] = g
 	}
+	r.Missing++
 	g.Lost, g.Events = g.Lost+1, append(g.Events, event)
+	if len(g.Requests) < mostNamed {
+		g.Requests = append(g.Requests, fmt.Sprintf("%s: %s", event, e.words()))
+	}
 	if e.Received.Before(g.From) {
 		g.From = e.Received.UTC()
 	}
@@ -287,7 +305,7 @@ func (r *reconciling) declare(ctx context.Context, reason string) error {
 			return err
 		}
 	}
-	if _, err := r.w.Append(ctx, evidence.Record{Gap: g}); err != nil {
+	if _, err := r.w.Append(ctx, evidence.Record{Gap: g.Gap}); err != nil {
 		return err
 	}
 	r.Signed += g.Lost
@@ -309,41 +327,10 @@ func (r *reconciling) end(ctx context.Context, failed error) error {
 
 func (r *reconciling) exitCode() int {
 	switch {
-	case r.wrong > 0:
+	case r.Different > 0:
 		return exitUnverified
 	case len(r.Gaps) > 0 || r.Declared > 0 || len(r.wanted) == 0 || r.Recorded == 0:
 		return exitIncomplete
 	}
 	return exitOK
-}
-
-func (r *reconciling) text(w io.Writer) error {
-	var b bytes.Buffer
-	say := func(when bool, format string, args ...any) {
-		if when {
-			fmt.Fprintf(&b, format+"\n", args...)
-		}
-	}
-	for _, wrong := range r.Wrong {
-		say(true, "differs: %s", wrong)
-	}
-	say(r.wrong > mostTold, "and %d more", r.wrong-min(r.wrong, mostTold))
-	for _, g := range r.Gaps {
-		say(true, "gap: %d writes between %s and %s: %s: %s", g.Lost, g.From.Format(time.RFC3339), g.Until.Format(time.RFC3339), g.Reason, strings.Join(g.Events[:min(len(g.Events), 10)], ", "))
-	}
-	say(r.Declared > 0, "%d writes without a record are declared already", r.Declared)
-	say(len(r.Gaps) > 0 && r.key == nil, "the gaps are not signed: name the first folder's key with --key")
-	say(r.Signed > 0, "%d writes are signed gaps now, in %s", r.Signed, r.folders[0].dir)
-	for _, unseen := range r.UnseenRecords {
-		say(true, "no event: %s", unseen)
-	}
-	say(r.Unseen > 0, "%d records are named by no event: the answer did not arrive, the log leaves the request out, or it came from elsewhere than the API server", r.Unseen)
-	say(r.Cut > 0, "%d files end in half an event, which was left out", r.Cut)
-	say(r.Before > 0, "%d writes were let in before it was on record what is to be judged", r.Before)
-	say(r.StatusWrites > 0, "%d updates by Velero's server name no record: the API server does not ask where it writes status alone, and the log does not show what it wrote", r.StatusWrites)
-	say(len(r.wanted) == 0, "nothing in the folders says what was to be judged: writes that nobody was asked about could not be told")
-	say(r.Writes > 0, "%d writes from %s to %s: %d name their record, %d changed nothing that is judged", r.Writes, r.From.Format(time.RFC3339), r.Until.Format(time.RFC3339), r.Recorded, r.Unchanged)
-	say(r.Writes == 0, "no write is in the log: nothing was compared")
-	_, err := w.Write(b.Bytes())
-	return err
 }

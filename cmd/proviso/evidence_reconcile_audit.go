@@ -78,9 +78,15 @@ func (e *auditEvent) user() string {
 	return e.User.Username
 }
 
-func (e *auditEvent) String() string {
-	name := strings.Trim(e.Object.Namespace+"/"+e.Object.Name, "/")
-	return fmt.Sprintf("%s %s %s by %s at %s (audit id %s)", e.Verb, strings.TrimSuffix(e.Object.Resource+"."+e.Object.Group, "."), name, e.user(), e.Received.Format(time.RFC3339), e.AuditID)
+func (e *auditEvent) String() string { return fmt.Sprintf("%s (audit id %s)", e.words(), e.AuditID) }
+
+// words say what was done to what, by whom and when. Of what was given its name by the API server the log does not have it.
+func (e *auditEvent) words() string {
+	resource := strings.TrimSuffix(e.Object.Resource+"."+e.Object.Group, ".")
+	if e.Object.Subresource != "" {
+		resource += "/" + e.Object.Subresource
+	}
+	return fmt.Sprintf("%s %s %s by %s at %s", e.Verb, resource, strings.TrimLeft(e.Object.Namespace+"/"+e.Object.Name, "/"), e.user(), e.Received.Format(time.RFC3339))
 }
 
 // longestEvent is how many bytes of an event are read: one at level RequestResponse holds objects.

@@ -26,13 +26,6 @@ func (r *reconciling) event(ctx context.Context, e *auditEvent) error {
 	if e.Stage != "ResponseComplete" && e.Stage != "Panic" || e.operation() == "" || e.Object.Resource == "" || e.dry() {
 		return nil
 	}
-	r.Writes++
-	if r.From.IsZero() || e.Received.Before(r.From) {
-		r.From = e.Received
-	}
-	if e.Received.After(r.Until) {
-		r.Until = e.Received
-	}
 	event, mark, reason := "", "", ""
 	for _, key := range slices.Sorted(maps.Keys(e.Annotations)) {
 		host, name, _ := strings.Cut(key, "/")
@@ -45,17 +38,28 @@ func (r *reconciling) event(ctx context.Context, e *auditEvent) error {
 			reason = reasonOpen
 		}
 	}
+	if mark == markDryRun && reason == "" {
+		return nil // a deletion says so in its body
+	}
+	r.Writes++
+	if r.From.IsZero() || e.Received.Before(r.From) {
+		r.From = e.Received
+	}
+	if e.Received.After(r.Until) {
+		r.Until = e.Received
+	}
 	switch {
 	case mark == markUnchanged:
 		r.Unchanged++
-	case mark == markDryRun: // of a deletion, which says so in its body
 	case mark == markUnrecorded && e.admitted():
 		reason = reasonLost
-	case mark != "" && mark != markUnrecorded:
+	case mark != "" && mark != markUnrecorded && mark != markDryRun:
 		if err := r.named(ctx, e, event, mark); err != nil {
 			return err
 		}
-	case mark == "" && reason == "" && e.admitted():
+	case !e.admitted():
+		r.Refused++
+	case mark == "" && reason == "":
 		switch watching, known := r.watches(e); {
 		case !known:
 			r.Before++
@@ -65,10 +69,15 @@ func (r *reconciling) event(ctx context.Context, e *auditEvent) error {
 			reason = reasonUnmarked
 		case watching == watched:
 			reason = reasonUnasked
+		default:
+			r.Unjudged++
 		}
 	}
 	if reason == "" {
 		return nil
+	}
+	if reason == reasonOpen && mark != "" && mark != markDryRun {
+		r.Twofold++
 	}
 	if event == "" {
 		event = "audit:" + e.AuditID
@@ -114,6 +123,7 @@ func (r *reconciling) named(ctx context.Context, e *auditEvent, event, mark stri
 		if e.admitted() {
 			return r.gap(ctx, e, event, reasonTorn)
 		}
+		r.Refused++
 		return nil
 	}
 	if i >= uint64(len(lines)) {
@@ -139,7 +149,7 @@ func (r *reconciling) named(ctx context.Context, e *auditEvent, event, mark stri
 }
 
 func (r *reconciling) differs(e *auditEvent, format string, args ...any) {
-	if r.wrong++; r.wrong <= mostTold {
+	if r.Different++; r.Different <= mostTold {
 		r.Wrong = append(r.Wrong, fmt.Sprintf("%s: %s", e, fmt.Sprintf(format, args...)))
 	}
 }

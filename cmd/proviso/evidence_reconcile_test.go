@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +97,11 @@ func TestReconcile(t *testing.T) {
 	if _, err := z.Write([]byte(fine)); err != nil || z.Close() != nil {
 		t.Fatal(err)
 	}
+	with := func(annotations map[string]string, key, value string) map[string]string {
+		more := maps.Clone(annotations)
+		more[key] = value
+		return more
+	}
 	unmarked := marksOf("fail.proviso.dev", map[string]string{"decision": "u-9"})
 	for name, c := range map[string]struct {
 		log  string
@@ -104,29 +110,32 @@ func TestReconcile(t *testing.T) {
 	}{
 		"all have their record":               {fine, 0, "4 name their record"},
 		"rotated and compressed":              {rotated.String(), 0, "4 name their record"},
-		"half an event at the end":            {fine + `{"kind":"Event","auditID":"a`, 0, "1 files end in half an event"},
+		"half an event at the end":            {fine + `{"kind":"Event","auditID":"a`, 0, "1 file ends in half an event"},
 		"half an event in the middle":         {`{"kind":"Event","auditID":"a` + "\n" + fine, 1, "audit.log:1: it is no event"},
 		"what is no audit log":                {`{"kind":"Pod"}` + "\n", 1, "no auditID, stage or verb"},
 		"no event":                            {"", 2, "nothing was compared"},
-		"nobody was asked":                    {fine + auditLine("a-5", "create", "velero", "five", 201, nil, nil), 2, "and nobody was asked: audit:a-5"},
-		"nobody answered":                     {fine + auditLine("a-5", "create", "velero", "five", 201, map[string]string{failedOpen + "round_0_index_1": "ignore.proviso.dev"}, nil), 2, "failed open: nobody answered, and the API server let it in: audit:a-5"},
+		"nobody was asked":                    {fine + auditLine("a-5", "create", "velero", "five", 201, nil, nil), 2, "and nobody was asked\n  audit:a-5: create schedules.velero.io velero/five by ann at 20"},
+		"nobody answered":                     {fine + auditLine("a-5", "create", "velero", "five", 201, map[string]string{failedOpen + "round_0_index_1": "ignore.proviso.dev"}, nil), 2, "failed open: nobody answered, and the API server let it in\n  audit:a-5: create schedules.velero.io velero/five by ann at 20"},
 		"another webhook failed open":         {fine + auditLine("a-5", "get", "velero", "five", 200, map[string]string{failedOpen + "round_0_index_1": "other.example.org"}, nil), 0, ""},
-		"an answer without a record":          {fine + auditLine("a-5", "create", "velero", "five", 201, unmarked, nil), 2, "names no record: u-9"},
-		"an answer that could not be kept":    {fine + auditLine("a-5", "create", "velero", "five", 201, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), nil), 2, "answered without a record: u-9"},
+		"an answer without a record":          {fine + auditLine("a-5", "create", "velero", "five", 201, unmarked, nil), 2, "names no record\n  u-9: create schedules.velero.io velero/five by ann at 20"},
+		"an answer that could not be kept":    {fine + auditLine("a-5", "create", "velero", "five", 201, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), nil), 2, "answered without a record\n  u-9: create"},
 		"denied, and that could not be kept":  {fine + auditLine("a-5", "create", "velero", "five", 403, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), nil), 0, ""},
-		"denied by somebody else":             {fine + auditLine("a-5", "create", "velero", "five", 403, nil, nil), 0, ""},
+		"denied by somebody else":             {fine + auditLine("a-5", "create", "velero", "five", 403, nil, nil), 0, "1 was not let in, and names no record"},
+		"one answered, another failed open":   {fine + auditLine("a-5", "create", "velero", "one", 201, with(marks["u-1"], failedOpen+"round_0_index_1", "ignore.proviso.dev"), nil), 2, "1 of them counts twice"},
+		"a user who writes on terminals":      {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"user": map[string]any{"username": "ann\x1b[2J\nbob"}}), 2, "velero/five by ann\uFFFD[2J bob at"},
+		"a subresource":                       {fine + auditLine("a-5", "create", "velero", "five", 201, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), map[string]any{"objectRef": map[string]any{"resource": "pods", "subresource": "exec", "namespace": "velero", "name": "five"}}), 2, "create pods/exec velero/five by ann"},
 		"a dry run":                           {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"requestURI": "/x?dryRun=All"}), 0, ""},
 		"a deletion that was only tried":      {fine + auditLine("a-5", "delete", "velero", "five", 200, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markDryRun}), nil), 0, ""},
 		"the first stage of a request":        {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"stage": "RequestReceived"}), 0, ""},
 		"an update of nothing":                {fine + auditLine("a-5", "update", "velero", "one", 200, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnchanged}), nil), 0, "1 changed nothing"},
-		"a kind that nobody watches":          {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"objectRef": map[string]any{"resource": "leases", "namespace": "velero", "apiGroup": "velero.io"}}), 0, ""},
+		"a kind that nobody watches":          {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"objectRef": map[string]any{"resource": "leases", "namespace": "velero", "apiGroup": "velero.io"}}), 0, "1 is of nothing that was to be judged"},
 		"a subresource that nobody watches":   {fine + auditLine("a-5", "update", "velero", "five", 200, nil, map[string]any{"objectRef": map[string]any{"resource": "schedules", "subresource": "status", "namespace": "velero", "apiGroup": "velero.io"}}), 0, ""},
 		"another version of a watched kind":   {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"objectRef": map[string]any{"resource": "schedules", "apiVersion": "v2", "namespace": "velero", "apiGroup": "velero.io"}}), 2, "nobody was asked"},
 		"an operation that nobody watches":    {fine + auditLine("a-5", "delete", "velero", "five", 200, nil, nil), 0, ""},
 		"a namespace that is left out":        {fine + auditLine("a-5", "create", "kube-system", "five", 201, nil, nil), 0, ""},
-		"status written by Velero":            {fine + auditLine("a-5", "patch", "velero", "five", 200, nil, map[string]any{"user": map[string]any{"username": defaultVeleroUser}}), 0, "1 updates by Velero's server name no record"},
+		"status written by Velero":            {fine + auditLine("a-5", "patch", "velero", "five", 200, nil, map[string]any{"user": map[string]any{"username": defaultVeleroUser}}), 0, "1 is an update by Velero's server that names no record"},
 		"created by Velero":                   {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"user": map[string]any{"username": defaultVeleroUser}}), 2, "nobody was asked"},
-		"before anything was to be judged":    {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"requestReceivedTimestamp": "2020-01-01T00:00:00.000000Z"}), 0, "1 writes were let in before"},
+		"before anything was to be judged":    {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"requestReceivedTimestamp": "2020-01-01T00:00:00.000000Z"}), 0, "1 was let in before"},
 		"another digest":                      {fine + auditLine("a-5", "create", "velero", "one", 201, otherwise("u-1", "sha256:", "sha256:0"), nil), 4, "is another, sha256:"},
 		"another decision":                    {fine + auditLine("a-5", "create", "velero", "one", 201, otherwise("u-1", "u-1", "u-2"), nil), 4, "is not of the decision u-2"},
 		"another log":                         {fine + auditLine("a-5", "create", "velero", "one", 201, otherwise("u-1", "proviso", "oviso"), nil), 4, "whose folder was not named"},
@@ -134,12 +143,23 @@ func TestReconcile(t *testing.T) {
 		"another object":                      {fine + auditLine("a-5", "create", "velero", "five", 201, marks["u-1"], nil), 4, "is of something else"},
 		"another operation":                   {fine + auditLine("a-5", "delete", "velero", "one", 200, marks["u-1"], nil), 4, "is of something else"},
 		"let in, and the record says denied":  {fine + auditLine("a-5", "create", "velero", "bad", 201, marks["u-3"], nil), 4, "says that it was denied"},
-		"records that no event names":         {auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], map[string]any{"requestReceivedTimestamp": "2020-01-01T00:00:00.000000Z"}) + auditLine("a-2", "patch", "velero", "two", 201, marks["u-2"], nil), 0, "2 records are named by no event"},
-		"the same event twice, and no record": {fine + auditLine("a-5", "create", "velero", "five", 201, nil, nil) + auditLine("a-5", "create", "velero", "five", 201, nil, nil), 2, "gap: 1 writes"},
+		"records that no event names":         {auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], map[string]any{"requestReceivedTimestamp": "2020-01-01T00:00:00.000000Z"}) + auditLine("a-2", "patch", "velero", "two", 201, marks["u-2"], nil), 0, "2 records named by no event"},
+		"the same event twice, and no record": {fine + auditLine("a-5", "create", "velero", "five", 201, nil, nil) + auditLine("a-5", "create", "velero", "five", 201, nil, nil), 2, "1 without a record is told again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if code, out := reconciled(t, w.dir, c.log); code != c.code || !strings.Contains(out, c.want) {
 				t.Errorf("exit code %d, want %d with %q:\n%s", code, c.code, c.want, out)
+			}
+			if c.code == 1 {
+				return
+			}
+			var is Reconciled
+			_, out := reconciled(t, w.dir, c.log, "-o", "json")
+			if err := json.NewDecoder(strings.NewReader(out)).Decode(&is); err != nil {
+				t.Fatal(err)
+			}
+			if all := is.Recorded + is.Unchanged + is.Unjudged + is.StatusWrites + is.Before + is.Refused + is.Repeated + is.Missing + is.Declared + is.Different - is.Twofold; all != is.Writes {
+				t.Errorf("of %d writes it accounts for %d:\n%s", is.Writes, all, out)
 			}
 		})
 	}
@@ -158,7 +178,7 @@ func TestReconcileSignsGaps(t *testing.T) {
 	for i := range mostLost + 5 {
 		log += auditLine(fmt.Sprint("b-", i), "create", "velero", fmt.Sprint("n-", i), 201, nil, nil)
 	}
-	if code, out := reconciled(t, w.dir, log); code != 2 || !strings.Contains(out, "the gaps are not signed") {
+	if code, out := reconciled(t, w.dir, log); code != 2 || !strings.Contains(out, "the gaps are not signed") || !strings.Contains(out, "  audit:b-9: create schedules.velero.io velero/n-9 by ann at ") || strings.Contains(out, "audit:b-10:") || !strings.Contains(out, fmt.Sprintf("  and %d more\n", mostLost-mostNamed)) {
 		t.Errorf("without a key: exit code %d: %s", code, out)
 	}
 	verified(t, w.dir)
@@ -170,7 +190,7 @@ func TestReconcileSignsGaps(t *testing.T) {
 	if code, out := reconciled(t, w.dir, log, "--key", ref); code != 1 || !strings.Contains(out, "open evidence") {
 		t.Errorf("with another key: exit code %d: %s", code, out)
 	}
-	r := &reconciling{marks: map[string]bool{}, found: map[string]*evidence.Gap{}, told: map[string]bool{}, key: w.key}
+	r := &reconciling{marks: map[string]bool{}, found: map[string]*foundGap{}, told: map[string]bool{}, key: w.key}
 	file := filepath.Join(t.TempDir(), "audit.log")
 	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
 		t.Fatal(err)
@@ -185,11 +205,14 @@ func TestReconcileSignsGaps(t *testing.T) {
 	if r.Signed != mostLost+5 || len(r.Gaps) != 2 || r.exitCode() != 2 {
 		t.Errorf("%d signed in %d gaps, exit code %d", r.Signed, len(r.Gaps), r.exitCode())
 	}
+	if records, err := os.ReadFile(filepath.Join(w.dir, evidence.RecordsFile(0))); err != nil || bytes.Contains(records, []byte("velero/n-0")) || !bytes.Contains(records, []byte("audit:b-0")) {
+		t.Errorf("the record of a gap names users and objects, or no event: %v", err)
+	}
 	holes := verified(t, w.dir)
 	if len(holes) != 2 || holes[0].Code != evidence.DeclaredGap || !strings.Contains(holes[0].Text, "nobody was asked") {
 		t.Errorf("verify tells %v", holes)
 	}
-	if code, out := reconciled(t, w.dir, log); code != 2 || !strings.Contains(out, fmt.Sprint(mostLost+5)+" writes without a record are declared already") || strings.Contains(out, "gap:") {
+	if code, out := reconciled(t, w.dir, log); code != 2 || !strings.Contains(out, fmt.Sprint(mostLost+5)+" writes without a record declared already") || strings.Contains(out, "gap:") {
 		t.Errorf("again: exit code %d: %s", code, out)
 	}
 }

@@ -49,6 +49,9 @@ verify, or a verdict differs.`,
 				}
 				return exitCode(exitUnverified)
 			}
+			if !v.Established {
+				fmt.Fprintf(s.err, "proviso: note: who signed %s is not established: name a key you trust with --trust\n", args[0])
+			}
 			folder, err := evidence.OpenFolder(fsys)
 			if err != nil {
 				return err
@@ -58,6 +61,7 @@ verify, or a verdict differs.`,
 			if err != nil {
 				return err
 			}
+			r.RecordsLeftOut = v.LeftOut
 			if output == "json" {
 				err = writeIndented(s.out, r)
 			} else {
@@ -68,7 +72,7 @@ verify, or a verdict differs.`,
 				return err
 			case len(r.Differences) > 0:
 				return exitCode(exitUnverified)
-			case r.Erased > 0 || v.LeftOut > 0 || r.Records == 0:
+			case r.Erased > 0 || r.ValuesLeftOut > 0 || r.RecordsLeftOut > 0 || r.Records == 0:
 				return exitCode(exitIncomplete)
 			}
 			return nil
@@ -101,9 +105,17 @@ func verifyOptions(trust string, against []string) (evidence.Options, error) {
 	return o, nil
 }
 
+// replayed is what judging a folder again gave.
+type replayed struct {
+	*evidence.Replayed
+	// ValuesLeftOut counts the records whose input or facts an export leaves out, RecordsLeftOut those it leaves out themselves.
+	ValuesLeftOut  int    `json:"valuesLeftOut"`
+	RecordsLeftOut uint64 `json:"recordsLeftOut"`
+}
+
 // replay judges every decision of a folder again.
-func replay(ctx context.Context, folder *evidence.Folder) (*evidence.Replayed, error) {
-	r := &evidence.Replayed{Differences: []evidence.Difference{}}
+func replay(ctx context.Context, folder *evidence.Folder) (*replayed, error) {
+	r := &replayed{Replayed: &evidence.Replayed{Differences: []evidence.Difference{}}}
 	sets := map[uint64]*engine.Set{}
 	packs := map[engine.Digest]*engine.Set{}
 	for rec, err := range folder.Records() {
@@ -125,11 +137,26 @@ func replay(ctx context.Context, folder *evidence.Folder) (*evidence.Replayed, e
 		if set == nil {
 			return nil, fmt.Errorf("replay record %d: the policies of record %d are not there", rec.Seq, rec.Decision.Activation)
 		}
-		if err := folder.Replay(ctx, &rec.Record, set, r); err != nil {
+		erased := r.Erased
+		if err := folder.Replay(ctx, &rec.Record, set, r.Replayed); err != nil {
 			return nil, err
+		}
+		if r.Erased > erased && onlyLeftOut(folder, rec.Decision) {
+			r.Erased, r.ValuesLeftOut = erased, r.ValuesLeftOut+1
 		}
 	}
 	return r, nil
+}
+
+// onlyLeftOut reports whether all that is gone of what a decision rests on was left out by an export, and nothing erased.
+func onlyLeftOut(folder *evidence.Folder, d *evidence.Decision) bool {
+	_, err := folder.Input(d.Input)
+	for i := 0; i < len(d.Facts) && (err == nil || leftOut(err)); i++ {
+		if value := d.Facts[i].Value; value != "" {
+			_, err = folder.Value(value)
+		}
+	}
+	return err == nil || leftOut(err)
 }
 
 // packed compiles the policies that a record put into force.
@@ -149,7 +176,7 @@ func packed(folder *evidence.Folder, a *evidence.Activation) (*engine.Set, error
 	return set, err
 }
 
-func replayText(w io.Writer, r *evidence.Replayed) error {
+func replayText(w io.Writer, r *replayed) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, d := range r.Differences {
 		fmt.Fprintf(table, "record %d\t%s\t%s\n\trecorded\t%s\n\treplayed\t%s\n", d.Seq, d.Subject, d.Policy, d.Recorded, d.Replayed)
@@ -157,6 +184,17 @@ func replayText(w io.Writer, r *evidence.Replayed) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d records judged again, %d results: %d differ, %d were ended by a limit and say nothing, %d records were erased\n", r.Records, r.Results, len(r.Differences), r.Unrepeatable, r.Erased)
+	text := fmt.Sprintf("%s judged again, %s: %d differ, %d ended by a limit and not compared\n",
+		countOf(r.Records, "record", "records"), countOf(r.Results, "result", "results"), len(r.Differences), r.Unrepeatable)
+	if r.Erased > 0 {
+		text += fmt.Sprintf("%s not judged again: what was judged, or known around it, was erased\n", countOf(r.Erased, "record", "records"))
+	}
+	if r.ValuesLeftOut > 0 {
+		text += fmt.Sprintf("%s not judged again: what was judged, or known around it, is left out of the export\n", countOf(r.ValuesLeftOut, "record", "records"))
+	}
+	if r.RecordsLeftOut > 0 {
+		text += fmt.Sprintf("%s left out of the export\n", countOf(r.RecordsLeftOut, "record", "records"))
+	}
+	_, err := io.WriteString(w, text)
 	return err
 }
