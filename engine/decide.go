@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -22,7 +23,7 @@ type judgement struct {
 	asking  *atomic.Int32
 }
 
-// decide makes one decision. The declared types and facts are settled before any language runs.
+// decide makes one decision. A label that is misspelt takes nothing from a failure, and leaves nothing else certain.
 func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -37,6 +38,25 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 	if why := c.excludes(j.subject); why != "" {
 		return Decision{Verdict: NotApplicable, Reason: why}
 	}
+	facts := map[string]any{}
+	d = j.judge(ctx, c, facts)
+	if d.Verdict != Pass && d.Verdict != NotApplicable {
+		return d
+	}
+	if m := c.misspeltLabel(j.subject.Object); m != nil {
+		return Decision{Reason: m.Error(), Cause: CauseField, Path: m.Path, mislabelled: true}
+	}
+	for _, name := range slices.Sorted(maps.Keys(facts)) {
+		if why := c.misspeltFact(facts[name]); why != "" {
+			return Decision{Reason: fmt.Sprintf("fact %s: %s", name, why), Cause: CauseError}
+		}
+	}
+	return d
+}
+
+// judge has the rule judge once the declared types and facts are settled, before any language runs; it leaves the facts it
+// found in found.
+func (j *judgement) judge(ctx context.Context, c *compiled, found map[string]any) Decision {
 	if c.quarantined() {
 		return Decision{Reason: fmt.Sprintf("the rule is no longer asked for %v: it ran into its limit %d times or more", quarantine, maxOverruns), Cause: CauseLimit}
 	}
@@ -78,10 +98,7 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 				}
 				return Decision{Reason: reason, Cause: a.cause}
 			}
-			if m := c.misspeltFact(a.value); m != nil {
-				return Decision{Reason: fmt.Sprintf("fact %s (%s): %v", name, q, m), Cause: CauseError}
-			}
-			in.Facts[name] = a.value
+			in.Facts[name], found[name] = a.value, a.value
 		}
 	}
 	violations, err := c.Rule.Eval(ctx, in)
@@ -126,9 +143,6 @@ func (c *compiled) unread(s *Subject) (why, where string, absent bool) {
 			why, where, absent = w, at, gone
 		}
 	}
-	if m := c.misspeltLabel(s.Object); m != nil {
-		return m.Error(), m.Path, false
-	}
 	return why, where, absent
 }
 
@@ -158,17 +172,25 @@ func (c *compiled) misspeltLabel(object map[string]any) *Misspelling {
 	return nil
 }
 
-// misspeltFact is misspeltLabel for an object or a list of objects.
-func (c *compiled) misspeltFact(v any) *Misspelling {
-	if list, ok := v.([]any); ok {
-		for _, e := range list {
-			if m := c.misspeltLabel(asMap(e)); m != nil {
-				return m
-			}
-		}
-		return nil
+// misspeltFact says of an object or a list of objects which one has a misspelt label; "" is none.
+func (c *compiled) misspeltFact(v any) string {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
 	}
-	return c.misspeltLabel(asMap(v))
+	for _, e := range list {
+		object := asMap(e)
+		if m := c.misspeltLabel(object); m != nil {
+			kind, _ := object["kind"].(string)
+			meta := asMap(object["metadata"])
+			name, _ := meta["name"].(string)
+			if namespace, _ := meta["namespace"].(string); namespace != "" {
+				name = namespace + "/" + name
+			}
+			return fmt.Sprintf("%s %s: %v", kind, name, m)
+		}
+	}
+	return ""
 }
 
 func asMap(v any) map[string]any {
@@ -212,8 +234,11 @@ func (c *compiled) blame(s *Subject, reason string) (path string) {
 	return path
 }
 
-// tidy sorts, drops repetitions, and keeps at most maxViolations.
+// tidy shortens, sorts, drops repetitions, and keeps at most maxViolations.
 func tidy(list []Violation) []Violation {
+	for i := range list {
+		list[i].Message = shorten(list[i].Message)
+	}
 	slices.SortFunc(list, func(a, b Violation) int {
 		return cmp(a.Path, b.Path, a.Message, b.Message)
 	})
@@ -222,6 +247,20 @@ func tidy(list []Violation) []Violation {
 		list = append(list[:maxViolations-1:maxViolations-1], Violation{Message: fmt.Sprintf("and %d more violations of this policy", n-maxViolations+1)})
 	}
 	return list
+}
+
+// maxMessage is how many bytes of what a rule says are kept: it may quote what somebody made long.
+const maxMessage = 4 << 10
+
+func shorten(text string) string {
+	if len(text) <= maxMessage {
+		return text
+	}
+	end := maxMessage
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
 }
 
 func cmp(a, b, c, d string) int {

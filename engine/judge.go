@@ -164,7 +164,11 @@ func (b *bench) put(c *compiled, d Decision) {
 			d.Waived = d.Waiver.State(b.now) != WaiverExpired
 		}
 	}
-	d.Effect = effect(d.Verdict, c.Mode, c.Unknown, d.Waived, d.Standing)
+	unknown := c.Unknown
+	if d.mislabelled {
+		unknown = min(unknown, c.Mode)
+	}
+	d.Effect = effect(d.Verdict, c.Mode, unknown, d.Waived, d.Standing)
 	b.out[b.next] = d
 	b.next++
 }

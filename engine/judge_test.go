@@ -171,7 +171,8 @@ func TestAnErrorIsPlacedByWhatItSpeaksOf(t *testing.T) {
 	}
 }
 
-// A label that decides is not read where another one differs from it only in case: on the subject, its template, a fact.
+// Where a label differs only in case from one that decides, on the subject, its template, or a fact, a failure stays one, and
+// nothing else is certain.
 func TestMisspeltLabels(t *testing.T) {
 	sub := schedule(map[string]any{"template": map[string]any{"metadata": map[string]any{"labels": map[string]any{"Example.com/Class": "x"}}}})
 	p := engine.Policy{Params: map[string]any{"classLabel": "example.com/class"}}
@@ -184,10 +185,27 @@ func TestMisspeltLabels(t *testing.T) {
 	}
 	p.Facts = map[string]engine.FactQuery{"ns": {Kind: "Namespace", All: true}}
 	d := judge(t, p, sub, factFunc(func(engine.FactQuery) (any, engine.FactState, error) {
-		return []any{map[string]any{"metadata": map[string]any{"labels": map[string]any{"EXAMPLE.com/class": "x"}}}}, engine.FactFound, nil
+		return []any{map[string]any{"kind": "Namespace", "metadata": map[string]any{"name": "hr", "labels": map[string]any{"EXAMPLE.com/class": "x"}}}}, engine.FactFound, nil
 	}))
-	if d.Verdict != engine.Unknown || d.Cause != engine.CauseError || !strings.Contains(d.Reason, "differs only in case") {
+	if d.Verdict != engine.Unknown || d.Cause != engine.CauseError || !strings.Contains(d.Reason, "fact ns: Namespace hr: ") || !strings.Contains(d.Reason, "differs only in case") {
 		t.Errorf("fact: got %v, %q", d.Verdict, d.Reason)
+	}
+
+	p.Facts, p.Mode, p.Unknown = nil, engine.ModeDeny, engine.ModeWarn
+	sub = schedule(nil)
+	sub.Object["metadata"] = map[string]any{"labels": map[string]any{"Example.com/Class": "x"}}
+	if d := judge(t, p, sub, nil); d.Verdict != engine.Unknown || d.Effect != engine.EffectDeny {
+		t.Errorf("what is misspelt is done with as a failure is: got %v, %v", d.Verdict, d.Effect)
+	}
+	p.Rule = ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) {
+		return []engine.Violation{{Message: "it is wrong"}}, nil
+	})
+	if d := judge(t, p, sub, nil); d.Verdict != engine.Fail {
+		t.Errorf("what is misspelt hides a failure: got %v, %q", d.Verdict, d.Reason)
+	}
+	p.When = func(context.Context, engine.Input) (bool, error) { return false, nil }
+	if d := judge(t, p, sub, nil); d.Verdict != engine.Unknown {
+		t.Errorf("what is misspelt may be what the policy is for: got %v", d.Verdict)
 	}
 }
 

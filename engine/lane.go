@@ -18,6 +18,9 @@ var slowLane = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 // suspicion is how long a rule that ran into its limit is suspect: once may be the machine's fault.
 const suspicion = 10 * time.Second
 
+// forgetting is how long overruns count: rare ones are the machine's fault, or an object's.
+const forgetting = time.Hour
+
 // quarantine is how long a rule is not asked once it ran into its limit too often. Then it is tried again, and one more overrun
 // is enough: what made it slow may have been one object, or the machine.
 const quarantine = 10 * time.Minute
@@ -48,7 +51,9 @@ func (p *pace) suspect() bool {
 
 func (p *pace) overran() {
 	now := time.Now()
-	p.last.Store(&now)
+	if last := p.last.Swap(&now); last != nil && now.Sub(*last) > forgetting {
+		p.overruns.Store(0)
+	}
 	p.overruns.Add(1)
 }
 

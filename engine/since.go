@@ -13,13 +13,16 @@ type Since struct {
 	// New fails, and did not before or was not there; Worse is any other step down. Fixed failed and passes; Better is any
 	// other step up, such as a failure that is waived now or no longer judged.
 	New, Worse, Fixed, Better Listed[Change]
-	// NewPolicy are failures and unknowns of policies that were not in force then.
-	NewPolicy Listed[Change]
+	// NewPolicy are failures and unknowns of policies that were not in force then. ChangedPolicy are other outcomes of what was
+	// there then, by policies that are not as they were, in their text, parameters or modes: whether the subject is better or
+	// worse they do not say.
+	NewPolicy, ChangedPolicy Listed[Change]
 	// Gone were there and are not; Unseen are not there, either, and their source was not looked at or not read whole. Neither
 	// is fixed.
 	Gone, Unseen Listed[Former]
-	// NewPolicies and GonePolicies are in force now and not then, and the other way round.
-	NewPolicies, GonePolicies []string
+	// NewPolicies and GonePolicies are in force now and not then, and the other way round; ChangedPolicies are in force now as
+	// they were not then.
+	NewPolicies, GonePolicies, ChangedPolicies []string
 	// Unchanged counts decisions.
 	Unchanged int
 }

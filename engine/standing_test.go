@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ import (
 	"proviso.dev/proviso/engine"
 )
 
-// weakPorts fails every element of spec.list that says "weak".
+// weakElements fails every element of spec.list that says "weak", and cannot tell where one is unclear.
 type weakElements struct{}
 
 func (weakElements) Eval(_ context.Context, in engine.Input) ([]engine.Violation, error) {
@@ -18,6 +19,9 @@ func (weakElements) Eval(_ context.Context, in engine.Input) ([]engine.Violation
 	spec, _ := in.Subject.Object["spec"].(map[string]any)
 	list, _ := spec["list"].([]any)
 	for i, e := range list {
+		if e == "unclear" {
+			return nil, errors.New("it is not written down")
+		}
 		if text, _ := e.(string); strings.HasPrefix(text, "weak") {
 			all = append(all, engine.Violation{Message: "it is weak", Path: fmt.Sprintf("spec.list[%d]", i)})
 		}
@@ -28,6 +32,17 @@ func (weakElements) Eval(_ context.Context, in engine.Input) ([]engine.Violation
 func TestWhatAnUpdateLeavesAsItWas(t *testing.T) {
 	object := func(elements ...any) map[string]any {
 		return map[string]any{"spec": map[string]any{"list": elements}}
+	}
+	sized := func(element any, size string) map[string]any {
+		spec := map[string]any{"size": size}
+		if element != nil {
+			spec["list"] = []any{element}
+		}
+		return map[string]any{"spec": spec}
+	}
+	with := func(o map[string]any, key string) map[string]any {
+		o[key] = key
+		return o
 	}
 	for name, c := range map[string]struct {
 		operation string
@@ -49,10 +64,14 @@ func TestWhatAnUpdateLeavesAsItWas(t *testing.T) {
 		"as little known as before":   {engine.Update, map[string]any{"a": "b"}, map[string]any{"a": "c"}, false, engine.ModeDeny, engine.EffectWarn},
 		"known before":                {engine.Update, object("fine"), map[string]any{"a": "c"}, false, engine.ModeDeny, engine.EffectDeny},
 		"mistyped before, weak now":   {engine.Update, map[string]any{"spec": map[string]any{"list": "weak"}}, object("weak"), false, engine.ModeDeny, engine.EffectDeny},
+		"as unclear as before":        {engine.Update, sized("unclear", "s"), with(sized("unclear", "s"), "a"), false, engine.ModeDeny, engine.EffectWarn},
+		"as unclear, and changed":     {engine.Update, sized("unclear", "s"), sized("unclear", "m"), false, engine.ModeDeny, engine.EffectDeny},
+		"as little known, changed":    {engine.Update, sized(nil, "s"), sized(nil, "m"), false, engine.ModeDeny, engine.EffectDeny},
+		"unclear now":                 {engine.Update, object("fine"), object("unclear"), false, engine.ModeDeny, engine.EffectDeny},
 		"as little known, but strict": {engine.Update, map[string]any{"a": "b"}, map[string]any{"a": "c"}, true, engine.ModeDeny, engine.EffectDeny},
 	} {
 		p := engine.Policy{ID: "residency/x", Severity: engine.High, Match: engine.Match{{Group: "", Kinds: []string{"Thing"}, Operations: []string{engine.Create, engine.Update}}},
-			Requires: map[string]engine.Type{"spec.list": engine.Array}, Rule: weakElements{}, StrictUpdate: c.strict, Mode: c.mode}
+			Requires: map[string]engine.Type{"spec.list": engine.Array}, Optional: map[string]engine.Type{"spec.size": engine.String}, Rule: weakElements{}, StrictUpdate: c.strict, Mode: c.mode}
 		set, err := engine.NewSet([]engine.Policy{p})
 		if err != nil {
 			t.Fatal(err)

@@ -103,6 +103,8 @@ type Decision struct {
 	// Waiver is the waiver that covers the subject; Waived whether it holds.
 	Waiver *Waiver
 	Waived bool
+	// mislabelled is set where a label of the object's own is misspelt: that is denied as a failure is.
+	mislabelled bool
 	// Standing is set on an update where the old object had all of it already; see Policy.StrictUpdate.
 	Standing bool
 }

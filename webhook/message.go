@@ -118,7 +118,7 @@ func fix(d *engine.Decision) string {
 	case d.Verdict != engine.Unknown:
 		return d.Policy.Fix
 	case d.Cause == engine.CauseField:
-		return "State it: nobody can tell without."
+		return "Write what is asked for: nobody can tell without."
 	case d.Cause == engine.CauseFact:
 		return "Try again; where it stays so, Proviso cannot see what stands around the object."
 	}

@@ -208,7 +208,7 @@ func TestWhatADenialSaysOfAnUnknown(t *testing.T) {
 	if one := says("", gone); one[1] != "fix: Tell whoever runs Proviso: the rule gave no answer." || !strings.Contains(one[3], "an approved Waiver (proviso.dev) for policy access/gone in namespace") {
 		t.Errorf("%q", one)
 	}
-	if one := says("", stated); !strings.Contains(one[0], "spec.class is missing") || one[1] != "fix: State it: nobody can tell without." {
+	if one := says("", stated); !strings.Contains(one[0], "spec.class is missing") || one[1] != "fix: Write what is asked for: nobody can tell without." {
 		t.Errorf("%q", one)
 	}
 }

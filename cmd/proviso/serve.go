@@ -61,8 +61,9 @@ serves.`,
   proviso serve --certificates /etc/certs`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if v.timeout < time.Second || v.timeout > 30*time.Second {
-				return fmt.Errorf("--timeout %v: want 1s to 30s, as the webhook configuration's timeoutSeconds", v.timeout)
+			// A rule may take a second, and what looks after it wants as much again.
+			if v.timeout < 2*time.Second || v.timeout > 30*time.Second {
+				return fmt.Errorf("--timeout %v: want 2s to 30s, as the webhook configuration's timeoutSeconds", v.timeout)
 			}
 			if c.Flags().Changed(veleroUser) {
 				v.users = v.statusWriters

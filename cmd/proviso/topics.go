@@ -122,7 +122,10 @@ renames them under labels:, by the word in the second column.
   proviso.dev/data-class          dataClass          public, internal, confidential, restricted, personal
   proviso.dev/retention-profile   retentionProfile   a name of the parameter minByProfile, such as pci-logs or sox-audit
   proviso.dev/tier                tier               hot, warm, cold, 0, 1, 2, 3, which must be backed up, or none, which need not
-  proviso.dev/region              region             the region of a backup location whose provider has no key for it`},
+  proviso.dev/region              region             the region of a backup location whose provider has no key for it
+
+A label that differs from one of these in the case of its letters alone is not read. It takes nothing from a failure; what
+would pass is unknown, and is denied where failures are.`},
 	}
 }
 

@@ -231,6 +231,25 @@ func encoding(args []*ast.Term) (cost, error) {
 	return cost{text: 3*c.text + 6*c.elements}, err
 }
 
+// plainText is how many bytes a list of texts and numbers has, and whether it is one.
+func plainText(list *ast.Term) (size int, ok bool) {
+	array, ok := list.Value.(*ast.Array)
+	if !ok {
+		return 0, false
+	}
+	array.Foreach(func(t *ast.Term) {
+		switch v := t.Value.(type) {
+		case ast.String:
+			size += len(v)
+		case ast.Number:
+			size += len(v)
+		default:
+			ok = false
+		}
+	})
+	return size, ok
+}
+
 // formatting: sprintf. A width makes text of nothing, and an index uses an argument more than once.
 func formatting(args []*ast.Term) (cost, error) {
 	c, err := readable(args[1])
@@ -238,7 +257,7 @@ func formatting(args []*ast.Term) (cost, error) {
 		return c, err
 	}
 	format, _ := args[0].Value.(ast.String)
-	verbs, digits, within := 0, 0, false
+	verbs, digits, within, quoted := 0, 0, false, false
 	for _, r := range format {
 		switch {
 		case r == '%':
@@ -253,6 +272,7 @@ func formatting(args []*ast.Term) (cost, error) {
 		case within && strings.ContainsRune("+-# .[]", r):
 			digits = 0
 		default:
+			quoted = quoted || within && strings.ContainsRune("qxXU", r)
 			within = false
 		}
 	}
@@ -260,8 +280,13 @@ func formatting(args []*ast.Term) (cost, error) {
 	if strings.Contains(string(format), "[") {
 		times = max(verbs, 1)
 	}
-	// %q and %x make up to four bytes of one and %U more; a width adds up to 999 to each verb.
-	made := len(format) + times*(4*c.text+8*c.elements)
+	// %q and %x make up to four bytes of one and %U more, as do lists and objects, whose text is quoted; a width adds up to 999
+	// to each verb.
+	text := 4 * c.text
+	if plain, ok := plainText(args[1]); ok && !quoted {
+		text = plain
+	}
+	made := len(format) + times*(text+8*c.elements)
 	if strings.ContainsAny(string(format), "0123456789") {
 		made += verbs * 999
 	}

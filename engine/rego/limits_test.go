@@ -71,7 +71,7 @@ func TestStops(t *testing.T) {
 		"concat, separator":    long + `count(concat(a, numbers_as_text)) > 0`,
 		"sprintf":              levels(7, `"aaaaaaaaaaaaaaaa"`, `sprintf("`+strings.Repeat("%s", 16)+`", [`+sixteen("PREV")+`])`),
 		"sprintf, width":       `count(sprintf("%999999d", [1])) > 0`,
-		"sprintf, widths":      `count(sprintf("` + strings.Repeat("%999d", 2000) + `", [1])) > 0`,
+		"sprintf, widths":      `count(sprintf("` + strings.Repeat("%999d", 20000) + `", [1])) > 0`,
 		"sprintf, star":        `count(sprintf("%*d", [9999999, 1])) > 0`,
 		"sprintf, index":       levels(7, `"aaaaaaaaaaaaaaaa"`, `sprintf("`+strings.Repeat("%[1]s", 16)+`", [PREV])`),
 		"template":             levels(7, `"aaaaaaaaaaaaaaaa"`, `$"`+strings.Repeat("{PREV}", 16)+`"`),

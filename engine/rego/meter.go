@@ -11,9 +11,9 @@ import (
 // and seven overran a deadline of one second by five. So a call is refused beforehand that would make or read too much,
 // and an evaluation may make so much and no more. Objects of a cluster are at most 1.5 MiB.
 const (
-	// maxText and maxElements are what one call may make. Text is hashed anew wherever a list takes it up, so its bound is
-	// low: a list of 100,000 times the same mebibyte would take minutes.
-	maxText     = 64 << 10
+	// maxText and maxElements are what one call may make: as much text as an object of a cluster can have, or whoever makes a
+	// text long would keep the rule from saying what is wrong with it.
+	maxText     = 2 << 20
 	maxElements = 100_000
 	// totalText and totalElements are what the calls of one evaluation may make together.
 	totalText     = 16 << 20
