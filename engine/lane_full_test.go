@@ -120,3 +120,32 @@ func TestQuarantineEnds(t *testing.T) {
 		t.Errorf("after one more overrun: %s", why)
 	}
 }
+
+// Overruns count for an hour: a rule that runs into its limit once a day is not what keeps the machine busy.
+func TestRareOverrunsAreForgotten(t *testing.T) {
+	var p pace
+	for range 3 * maxOverruns {
+		if p.overran(); p.quarantined() {
+			t.Fatal("rare overruns put a rule into quarantine")
+		}
+		before := p.last.Load().Add(-forgetting - time.Minute)
+		p.last.Store(&before)
+	}
+	for range maxOverruns {
+		p.overran()
+	}
+	if !p.quarantined() {
+		t.Error("overruns one after the other do not")
+	}
+}
+
+// While a rule runs long somewhere its next run waits for a slot at once.
+func TestSuspectWhileItRunsLong(t *testing.T) {
+	var p pace
+	if p.suspect() || !p.tryEnter() || !p.suspect() {
+		t.Error("a run that holds a slot makes no suspect")
+	}
+	if p.leave(); p.suspect() {
+		t.Error("it is suspect for ever")
+	}
+}
