@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 REAL := ^Test(Real|SelectionAgreesWithVelero)
 TOOLS = PROVISO_TOOLS="$$($(GO) run -C test/tools .)" && export PROVISO_TOOLS
 
-.PHONY: build test tools format vet static unit cross real bench fuzz
+.PHONY: build test tools format vet static unit cross real bench flips fuzz
 
 build:
 	$(GO) build -trimpath -o bin/ ./cmd/...
@@ -48,6 +48,10 @@ real:
 # Figures, to be read as ratios from one run. GOGC is what the command sets for itself.
 bench:
 	GOGC=400 $(GO) test -run '^$$' -bench . -benchmem ./engine/... ./test/...
+
+# Every bit of an evidence folder is flipped; in `make unit` it is one bit of each byte.
+flips:
+	PROVISO_LARGE=1 $(GO) test -count=1 -timeout 60m -v -run '^TestFlips$$' ./evidence
 
 FUZZTIME ?= 20s
 fuzz:

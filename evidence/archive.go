@@ -207,6 +207,26 @@ func (n *node) Mode() fs.FileMode {
 	return 0o444
 }
 
+// plainFiles are the plain files and the folders of a file system; to open anything else may wait for ever.
+type plainFiles struct{ fs.FS }
+
+// Open is part of fs.FS.
+func (p plainFiles) Open(name string) (fs.File, error) {
+	if info, err := fs.Stat(p.FS, name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is no plain file")}
+	}
+	return p.FS.Open(name)
+}
+
+// Stat is part of fs.StatFS.
+func (p plainFiles) Stat(name string) (fs.FileInfo, error) { return fs.Stat(p.FS, name) }
+
+// Lstat is part of fs.ReadLinkFS: of a link it tells of the link.
+func (p plainFiles) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(p.FS, name) }
+
+// ReadLink is part of fs.ReadLinkFS.
+func (p plainFiles) ReadLink(name string) (string, error) { return fs.ReadLink(p.FS, name) }
+
 // OpenPath opens a folder of evidence, or an archive of one, by its path.
 func OpenPath(name string) (fs.FS, io.Closer, error) {
 	info, err := os.Stat(name)
@@ -218,7 +238,10 @@ func OpenPath(name string) (fs.FS, io.Closer, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("open evidence: %w", err)
 		}
-		return root.FS(), root, nil
+		return plainFiles{root.FS()}, root, nil
+	}
+	if !info.Mode().IsRegular() { // to open a pipe waits until somebody writes to it
+		return nil, nil, fmt.Errorf("open evidence: %s is neither a folder nor a file: want a folder of evidence or an auditor bundle", name)
 	}
 	f, err := os.Open(name)
 	if err != nil {

@@ -1,12 +1,18 @@
+//go:build unix
+
 package evidence_test
 
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,6 +97,32 @@ func TestArchiveRefuses(t *testing.T) {
 		if _, err := evidence.OpenArchive(bytes.NewReader(plain[:n]), int64(n)); err == nil {
 			t.Errorf("cut off after %d bytes, and nobody said so", n)
 		}
+	}
+}
+
+// What is neither a folder nor a file is not waited for, neither named nor within a folder.
+func TestOpenPath(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "records")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(filepath.Join(dir, "salt"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := evidence.OpenPath(pipe); err == nil || !strings.Contains(err.Error(), pipe+" is neither a folder nor a file") {
+		t.Errorf("a pipe: %v", err)
+	}
+	fsys, closer, err := evidence.OpenPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer.Close()
+	if _, err := fsys.Open("records"); err == nil || !strings.Contains(err.Error(), "no plain file") {
+		t.Errorf("a pipe in a folder: %v", err)
+	}
+	if _, err := fs.ReadFile(fsys, "salt"); err != nil {
+		t.Errorf("a file: %v", err)
+	}
+	if _, err := fs.Stat(fsys, "none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"proviso.dev/proviso/engine"
@@ -73,6 +74,11 @@ func replaced(text []byte) []byte {
 // Decode reads what Encode wrote, byte for byte: unknown members, other orders and other spellings of the same value are
 // errors, so that nothing can be altered without being seen.
 func Decode(raw []byte, into any) error {
+	if _, record := into.(*Record); record {
+		if err := Readable(raw); err != nil {
+			return err
+		}
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
@@ -88,4 +94,38 @@ func Decode(raw []byte, into any) error {
 	return nil
 }
 
-var errNotCanonical = fmt.Errorf("decode evidence: the text is not as it is written: something was altered or added")
+const (
+	// MaxLine is how many bytes a line of inputs may have, and one of the list of a population; MaxRecord how many one of
+	// records may have.
+	MaxLine   = 64 << 20
+	MaxRecord = 8 << 20
+	// maxMembers is how many commas a record may have outside its texts, each of which begins a member or an element: three
+	// bytes of text may be two hundred in memory. A thousand policies that all speak of one subject have fewer.
+	maxMembers = 1 << 17
+)
+
+// Readable reports why the line of a record is more than readers take. A writer asks before it writes.
+func Readable(line []byte) error {
+	if len(line) > MaxRecord {
+		return fmt.Errorf("the record has %d bytes: at most %d can be read again", len(line), MaxRecord)
+	}
+	members, quoted := 0, false
+	for i := 0; i < len(line); i++ {
+		switch line[i] {
+		case '"':
+			quoted = !quoted
+		case '\\':
+			i++
+		case ',':
+			if !quoted {
+				members++
+			}
+		}
+	}
+	if members > maxMembers {
+		return fmt.Errorf("the record has %d members and elements: at most %d can be read again", members, maxMembers)
+	}
+	return nil
+}
+
+var errNotCanonical = errors.New("decode evidence: the text is not as it is written: something was altered or added")

@@ -34,43 +34,6 @@ const (
 // exportFormat is that of all an export derives from its records: another text of the same records is another format.
 const exportFormat = 1
 
-// Filter says which records an export holds. The zero value is all of them.
-type Filter struct {
-	// From and Until are the period, of the producer's clock: from From on, and before Until. Zero is no bound.
-	From  time.Time `json:"from,omitzero"`
-	Until time.Time `json:"until,omitzero"`
-	// Namespace leaves out the decisions about other namespaces, and facts in which another is named.
-	Namespace string `json:"namespace,omitempty"`
-	// WithoutInputs leaves out what was judged, and what was known around it.
-	WithoutInputs bool `json:"withoutInputs,omitempty"`
-}
-
-// Within reports whether an instant is in the period.
-func (f *Filter) Within(at time.Time) bool {
-	return !at.Before(f.From) && (f.Until.IsZero() || at.Before(f.Until))
-}
-
-// words say what is left out; "nothing" where nothing is.
-func (f *Filter) words() string {
-	var all []string
-	if !f.From.IsZero() {
-		all = append(all, "what was recorded before "+f.From.Format(time.RFC3339Nano))
-	}
-	if !f.Until.IsZero() {
-		all = append(all, "what was recorded from "+f.Until.Format(time.RFC3339Nano)+" on")
-	}
-	if f.Namespace != "" {
-		all = append(all, "what was judged outside the namespace "+f.Namespace+", and facts that name another")
-	}
-	if f.WithoutInputs {
-		all = append(all, "what was judged, and the facts around it, but for their digests")
-	}
-	if len(all) == 0 {
-		return "nothing"
-	}
-	return strings.Join(all, "; ")
-}
-
 // Manifest is the content of an export's manifest.json: what it holds and what it leaves out. It is signed, and it covers
 // every other file.
 type Manifest struct {
@@ -90,8 +53,12 @@ type Manifest struct {
 	First    time.Time `json:"first,omitzero"`
 	Last     time.Time `json:"last,omitzero"`
 	Clusters []Cluster `json:"clusters"`
-	// Counts are of the records that are there.
+	// Counts are of what was decided in the period.
 	Counts Counts `json:"counts"`
+	// Seals counts the producer's seals, Unsigned the records after the head, and lines that were not written whole: they are in
+	// the folder, and not here.
+	Seals    int    `json:"seals"`
+	Unsigned uint64 `json:"unsigned"`
 	// Signed are the records that have a bundle and a proof of their own.
 	Signed []uint64 `json:"signed"`
 	// Seed is what to draw a sample by: the root of the head, which neither side can choose.
@@ -140,7 +107,7 @@ type Exporting struct {
 	*Manifest
 	// Folder is the one that is exported from.
 	Folder *Folder
-	// Activations put policies into force for the records, in their order.
+	// Activations are those in force in the period, in their order.
 	Activations []Activation
 	Records     iter.Seq2[*Kept, error]
 }

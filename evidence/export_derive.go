@@ -19,7 +19,7 @@ import (
 
 // Missing is an entry of an export's gaps.json: something that is known to be missing, and how it is known.
 type Missing struct {
-	// Kind is hole, gap, erasure, unclosed or silence.
+	// Kind is hole, gap, erasure, unclosed, silence or unsigned.
 	Kind string    `json:"kind"`
 	Seq  uint64    `json:"seq"`
 	At   time.Time `json:"at"`
@@ -28,7 +28,8 @@ type Missing struct {
 	Source string `json:"source,omitempty"`
 	File   string `json:"file,omitempty"`
 	Reason string `json:"reason"`
-	// Lost counts the requests without a record, the values that were erased, or the holes whose names are left out.
+	// Lost counts the requests without a record, the values that were erased, the holes whose names are left out, or the records
+	// that are not signed yet.
 	Lost  uint64    `json:"lost,omitempty"`
 	From  time.Time `json:"from,omitzero"`
 	Until time.Time `json:"until,omitzero"`
@@ -40,10 +41,12 @@ const told = 1000
 // derived is what an export says of its records for people. It is made of the records alone, in their order, by who exports
 // and again by who verifies: what a page says is what was signed, or it is refused.
 type derived struct {
-	filter *Filter
-	seed   string
-	csv    *csv.Writer
-	gaps   io.Writer
+	filter   *Filter
+	seed     string
+	size     uint64
+	unsigned uint64
+	csv      *csv.Writer
+	gaps     io.Writer
 
 	counts      Counts
 	clusters    []Cluster
@@ -90,7 +93,7 @@ var csvColumns = []string{"draw", "seq", "at", "what", "event", "origin", "clust
 	"pass", "fail", "unknown", "notApplicable", "waived", "failed", "not known", "answer", "simulated", "reason", "input", "record"}
 
 func newDerived(rows, gaps io.Writer, m *Manifest) *derived {
-	d := &derived{filter: &m.Filter, seed: m.Seed, csv: csv.NewWriter(rows), gaps: gaps, clusters: []Cluster{}, policies: map[string]*policyCounts{}}
+	d := &derived{filter: &m.Filter, seed: m.Seed, size: m.Head.Size, unsigned: m.Unsigned, csv: csv.NewWriter(rows), gaps: gaps, clusters: []Cluster{}, policies: map[string]*policyCounts{}}
 	d.row(csvColumns)
 	_, err := io.WriteString(gaps, "[")
 	d.fault(err)
@@ -134,6 +137,8 @@ func (d *derived) add(r *Record, digest engine.Digest) {
 	case r.Population != nil && r.Population.Holes > 0 && d.filter.Namespace != "":
 		// The list that names them is left out.
 		d.miss(Missing{Kind: "hole", Seq: r.Seq, At: r.At, Lost: uint64(r.Population.Holes), Reason: "the population has entries that were not judged, and may be of any namespace"})
+	case !within && r.Gap == nil && r.Erasure == nil:
+		// It shows where the period begins or ends, and is no part of it.
 	case r.Decision != nil:
 		row[3] = "decision"
 		d.decision(r, row)
@@ -268,6 +273,9 @@ func (d *derived) miss(m Missing) {
 func (d *derived) end() error {
 	if d.run != nil {
 		d.unclosed()
+	}
+	if d.unsigned > 0 {
+		d.miss(Missing{Kind: "unsigned", Seq: d.size, At: d.last, Lost: d.unsigned, Reason: "records came after the head: they are not signed yet, and not here"})
 	}
 	_, err := io.WriteString(d.gaps, "\n]\n")
 	d.csv.Flush()

@@ -112,6 +112,15 @@ func TestExportLies(t *testing.T) {
 		"another seed":               {resign: true, say: func(m *evidence.Manifest) { m.Seed = "AAAA" }, code: evidence.CountsDiffer, what: "the seed"},
 		"another time":               {resign: true, say: func(m *evidence.Manifest) { m.First = m.First.Add(-time.Hour) }, code: evidence.CountsDiffer, what: "first"},
 		"fewer ranges":               {resign: true, say: func(m *evidence.Manifest) { m.Included[0].First = 1 }, code: evidence.CountsDiffer, what: "record 0: it is there, and the manifest does not say so"},
+		"a record signed unasked":    {change: func(f folder) { f.put("bundles/0000000003.sigstore.json", invented(t, f)) }, resign: true, code: evidence.FileUnlisted, what: "bundles/0000000003.sigstore.json: the manifest does not say that the record is signed"},
+		"a proof unasked":            {change: func(f folder) { f["proofs/0000000003.tlog-proof"] = f["proofs/"+first+".tlog-proof"] }, resign: true, code: evidence.FileUnlisted, what: "proofs/0000000003"},
+		"signed, and not said":       {change: func(f folder) { f.put("bundles/"+second+".sigstore.json", invented(t, f)) }, resign: true, say: func(m *evidence.Manifest) { m.Signed = m.Signed[:1] }, code: evidence.FileUnlisted, what: "bundles/" + second},
+		"signed twice":               {resign: true, say: func(m *evidence.Manifest) { m.Signed = []uint64{4, 4, 5} }, code: evidence.WrongStatement, what: "not in its order"},
+		"signed backwards":           {resign: true, say: func(m *evidence.Manifest) { m.Signed = []uint64{5, 4} }, code: evidence.WrongStatement, what: "not in its order"},
+		"signed too many":            {resign: true, say: func(m *evidence.Manifest) { m.Signed = upTo(0, 10_000) }, code: evidence.WrongStatement, what: "or more than 10000"},
+		"another root of trust":      {change: func(f folder) { f.put(evidence.TrustedRootFile, []byte("{}")) }, resign: true, code: evidence.FileAltered, what: "trusted_root.json: it is not the empty root"},
+		"no instructions":            {change: func(f folder) { delete(f, evidence.InstructionsFile) }, resign: true, code: evidence.FileMissing, what: "VERIFY.md: it is not there"},
+		"no seal, signed":            {change: func(f folder) { unseal(f, 1) }, resign: true, code: evidence.CountsDiffer, what: "it says seals 1, and there is 0"},
 		"another head":               {resign: true, say: func(m *evidence.Manifest) { m.Head.Size-- }, code: evidence.CountsDiffer, what: "the head"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -146,6 +155,13 @@ func hide(t *testing.T, f folder, name string) {
 	}
 	lines[0] = append(encoded(t, evidence.KeptValue{Digest: kept.Digest, Erased: "left out of the export"}), '\n')
 	f.put(name, bytes.Join(lines, nil))
+}
+
+// unseal takes a seal away from an export.
+func unseal(f folder, n int) {
+	maps.DeleteFunc(f, func(name string, _ *fstest.MapFile) bool {
+		return strings.HasPrefix(name, "evidence/"+evidence.SealDir(n)+"/")
+	})
 }
 
 // flipHash alters the first hash of a proof.
@@ -239,73 +255,6 @@ func TestExportFlips(t *testing.T) {
 	}
 }
 
-// An auditor must believe who exported and who judged, each for itself.
-func TestExportTrust(t *testing.T) {
-	f, k := export(t)
-	exporter := newKey(t)
-	by := f.clone().reexported(t, exporter, func(m *evidence.Manifest) { m.Signed = []uint64{} })
-	for name := range by {
-		if strings.HasPrefix(name, "bundles/") || strings.HasPrefix(name, "proofs/") {
-			delete(by, name)
-		}
-	}
-	by.reexported(t, exporter, nil)
-	trusted := func(k key, change ...func(*evidence.TrustedKey)) evidence.TrustedKey {
-		one := evidence.TrustedKey{Key: k.public(t), Name: "named"}
-		for _, c := range change {
-			c(&one)
-		}
-		return one
-	}
-	expired := func(k *evidence.TrustedKey) { k.NotAfter = readAt.Add(-time.Second) }
-	early := func(k *evidence.TrustedKey) { k.NotBefore = readAt.Add(time.Second) }
-	elsewhere := func(k *evidence.TrustedKey) { k.Origins = []string{"other"} }
-	head := [][]byte{f["evidence/log/checkpoint"].Data}
-	for name, c := range map[string]struct {
-		f                folder
-		trust            []evidence.TrustedKey
-		against          [][]byte
-		code             string
-		signer, exporter bool
-	}{
-		"nobody":                          {f: f},
-		"nobody, two keys":                {f: by},
-		"the one key":                     {f: f, trust: []evidence.TrustedKey{trusted(k)}, signer: true, exporter: true},
-		"somebody else":                   {f: f, trust: []evidence.TrustedKey{trusted(exporter)}, code: evidence.KeyUntrusted},
-		"both":                            {f: by, trust: []evidence.TrustedKey{trusted(k), trusted(exporter)}, signer: true, exporter: true},
-		"the producer alone":              {f: by, trust: []evidence.TrustedKey{trusted(k)}, code: evidence.KeyUntrusted, signer: true},
-		"the exporter alone":              {f: by, trust: []evidence.TrustedKey{trusted(exporter)}, code: evidence.KeyUntrusted, exporter: true},
-		"an expired exporter":             {f: by, trust: []evidence.TrustedKey{trusted(k), trusted(exporter, expired)}, code: evidence.KeyExpired, signer: true},
-		"an exporter to be":               {f: by, trust: []evidence.TrustedKey{trusted(k), trusted(exporter, early)}, code: evidence.KeyNotYetValid, signer: true},
-		"an exporter of other logs":       {f: by, trust: []evidence.TrustedKey{trusted(k), trusted(exporter, elsewhere)}, code: evidence.KeyUntrusted, signer: true},
-		"an expired key":                  {f: f, trust: []evidence.TrustedKey{trusted(k, expired)}, code: evidence.KeyExpired},
-		"an expired key, but a head kept": {f: f, trust: []evidence.TrustedKey{trusted(k, expired)}, against: head, signer: true, exporter: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := evidence.Options{Against: c.against}
-			if c.trust != nil {
-				o.Trust = &evidence.Trust{Keys: c.trust}
-			}
-			v := c.f.verify(t, o)
-			if c.code != "" {
-				refused(t, v, c.code, "")
-			} else if v.ExitCode() != evidence.ExitVerified {
-				t.Errorf("problems %v, holes %v", v.Problems, v.Holes)
-			}
-			if v.Established != c.signer || v.Export.Established != c.exporter {
-				t.Errorf("established: signer %v, exporter %v; want %v, %v", v.Established, v.Export.Established, c.signer, c.exporter)
-			}
-			var text bytes.Buffer
-			if err := v.Text(&text); err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(text.String(), "not established: checked against"); n != btoi(!c.signer)+btoi(!c.exporter) {
-				t.Errorf("%d keys are said not to be established:\n%s", n, &text)
-			}
-		})
-	}
-}
-
 // What resources are called does nothing to who reads of them, in a browser or in a spreadsheet.
 func TestExportEscapes(t *testing.T) {
 	names := []string{"<script>alert(1)</script>", "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\uFF1D1", "a\r\nb,c", `"><img src=x onerror=alert(1)>`, "a\u202Eb", "<!--", "&lt;"}
@@ -391,6 +340,18 @@ func TestExportGaps(t *testing.T) {
 			t.Errorf("the page does not say %q", text)
 		}
 	}
+}
+
+// What a tenant is shown leaves out facts, and nothing that was judged of the tenant's own.
+func TestExportHidesNoInput(t *testing.T) {
+	k := newKey(t)
+	whole := unpacked(t, exported(t, os.DirFS(scanOf(t, k, 6, tenant)), k, evidence.ExportOptions{Filter: evidence.Filter{Namespace: "tenant-1"}}))
+	if v := whole.verify(t, evidence.Options{}); v.ExitCode() != evidence.ExitIncomplete {
+		t.Fatalf("problems %v, holes %v", v.Problems, v.Holes)
+	}
+	hide(t, whole, "evidence/"+evidence.InputsFile(0))
+	whole.reexported(t, k, func(m *evidence.Manifest) { m.InputsLeftOut++ })
+	refused(t, whole.verify(t, evidence.Options{}), evidence.InputMissing, "record 4: what was judged")
 }
 
 // panics is a file system that panics where records are read, which is done beside the caller.

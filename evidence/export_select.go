@@ -21,7 +21,8 @@ type selection struct {
 	// needed are the digests of the values that the records rest on, and whether they were judged themselves.
 	needed map[engine.Digest]bool
 	// objects are those they rest on.
-	objects     map[engine.Digest]bool
+	objects map[engine.Digest]bool
+	// activations are those that were in force in the period.
 	activations []Activation
 	// all is set where no record is left out.
 	all bool
@@ -29,14 +30,15 @@ type selection struct {
 
 // choose reads all records up to the head and settles which are exported. Beside those in the period, a record is there
 // where others could not be understood without it: what opened their run and put their policies into force, keys, gaps that
-// reach into the period, erasures. And where the period alone decides, the records just outside of it are there, too, for
-// they show that none of it is missing.
+// reach into the period, erasures. And where the period alone decides, the records on both sides of each of its ends are there,
+// for they show that none of it is missing.
 func (e *exporting) choose() error {
 	e.records = make([]bool, e.m.Head.Size)
 	e.needed, e.objects = map[engine.Digest]bool{}, map[engine.Digest]bool{}
 	var tree Tree
 	var frame []*Kept // what later records of the run need
-	var last *Kept
+	var force forces
+	last, was, some := (*Kept)(nil), beforePeriod, false
 	edges := e.o.Namespace == ""
 	take := func(k *Kept) {
 		for _, k := range append(frame, k) {
@@ -51,7 +53,8 @@ func (e *exporting) choose() error {
 			return err
 		}
 		if k.Seq >= e.m.Head.Size {
-			break
+			e.m.Unsigned++
+			continue
 		}
 		if k.Seq != tree.Size() {
 			return fmt.Errorf("record %d is not in its place (proviso evidence verify says more)", k.Seq)
@@ -62,8 +65,9 @@ func (e *exporting) choose() error {
 		}
 		tree.Add(sum)
 		k.Line = nil
-		within := e.o.Within(k.At)
-		if within && edges && last != nil {
+		side := e.o.side(k.At)
+		crosses := edges && side != was
+		if crosses && last != nil {
 			take(last)
 		}
 		if k.Open != nil {
@@ -72,13 +76,18 @@ func (e *exporting) choose() error {
 		if k.Open != nil || k.Activation != nil || k.Population != nil {
 			frame = append(frame, k)
 		}
-		wanted := within && (e.o.Namespace == "" || k.Decision == nil || inNamespace(&k.Decision.Subject, e.o.Namespace))
+		force.record(&k.Record, side == inPeriod)
+		wanted := side == inPeriod && (e.o.Namespace == "" || k.Decision == nil || inNamespace(&k.Decision.Subject, e.o.Namespace))
 		forced := k.Key != nil || k.Erasure != nil || k.Gap != nil && (e.o.Until.IsZero() || k.Gap.From.Before(e.o.Until)) && !k.Gap.Until.Before(e.o.From)
-		if wanted || forced || edges && last != nil && e.o.Within(last.At) {
+		if wanted || forced || crosses {
 			take(k)
 		}
-		last = k
+		last, was, some = k, side, some || wanted || forced
 	}
+	if edges && was != afterPeriod && last != nil {
+		take(last)
+	}
+	e.activations = force.told
 	if tree.Size() != e.m.Head.Size || tree.Root() != e.m.Head.Root {
 		return fmt.Errorf("the records are not those that the head of %d speaks of (proviso evidence verify says more)", e.m.Head.Size)
 	}
@@ -94,15 +103,50 @@ func (e *exporting) choose() error {
 		}
 	}
 	e.m.Records = e.m.Head.Size - e.m.LeftOut
-	if e.m.Records == 0 {
+	if !some {
 		return errors.New("no record is within the filter")
+	}
+	return e.countTorn()
+}
+
+// countTorn counts the lines that were not written whole: nobody was told that they were kept, and they are not exported.
+func (e *exporting) countTorn() error {
+	for _, pattern := range []string{"records/*.jsonl", "inputs/*.jsonl"} {
+		names, err := fs.Glob(e.fsys, pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			torn, err := endsTorn(e.fsys, name)
+			if err != nil {
+				return err
+			}
+			if torn {
+				e.m.Unsigned++
+			}
+		}
 	}
 	return nil
 }
 
-// inNamespace reports whether a subject is of a namespace.
-func inNamespace(s *Subject, namespace string) bool {
-	return s.Namespace == namespace || s.Kind == "Namespace" && s.APIVersion == "v1" && s.Name == namespace
+// endsTorn reports whether the last line of a file has no end.
+func endsTorn(fsys fs.FS, name string) (bool, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false, err
+	}
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		return false, fmt.Errorf("%s cannot be read at a place", name)
+	}
+	end := make([]byte, 1)
+	_, err = at.ReadAt(end, info.Size()-1)
+	return err == nil && end[0] != '\n', err
 }
 
 // rests notes what a record rests on.
@@ -110,7 +154,6 @@ func (e *exporting) rests(r *Record) {
 	switch {
 	case r.Activation != nil:
 		e.objects[r.Activation.Pack] = true
-		e.activations = append(e.activations, *r.Activation)
 	case r.Population != nil && e.o.Namespace == "":
 		e.objects[r.Population.List] = true
 	case r.Decision != nil:
@@ -152,6 +195,9 @@ func (e *exporting) putEvidence() error {
 		return err
 	}
 	for _, name := range seals {
+		if path.Base(name) == SealStatement {
+			e.m.Seals++
+		}
 		if err := e.from(path.Join(ExportDir, name), name, -1); err != nil {
 			return err
 		}
@@ -244,12 +290,6 @@ func (e *exporting) putInputs(name string) error {
 	})
 }
 
-// namesOther reports whether a value names a namespace that is not the one given.
-func namesOther(raw []byte, namespace string) bool {
-	v, err := parseValue(raw)
-	return err != nil || namespaced(v, namespace)
-}
-
 // parseKept reads a line of inputs.
 func parseKept(raw []byte) (kept struct {
 	Digest engine.Digest   `json:"digest"`
@@ -258,24 +298,4 @@ func parseKept(raw []byte) (kept struct {
 }, err error) {
 	err = json.Unmarshal(raw, &kept)
 	return kept, err
-}
-
-func namespaced(v any, namespace string) bool {
-	switch v := v.(type) {
-	case []any:
-		return slices.ContainsFunc(v, func(e any) bool { return namespaced(e, namespace) })
-	case map[string]any:
-		if meta, ok := v["metadata"].(map[string]any); ok && v["kind"] == "Namespace" && meta["name"] != namespace {
-			return true
-		}
-		for key, e := range v {
-			if name, ok := e.(string); ok && key == "namespace" && name != "" && name != namespace {
-				return true
-			}
-			if namespaced(e, namespace) {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -3,9 +3,11 @@ package evidence
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 
@@ -184,4 +186,47 @@ func openProof(raw []byte, seq uint64, leaf []byte, head Checkpoint, checkpoint 
 		return fmt.Errorf("open proof: the record is not in the log: %w", err)
 	}
 	return nil
+}
+
+// checkSigned checks the bundle and the proof of one record.
+func (v *verification) checkSigned(seq uint64) {
+	e := v.exported
+	read := func(name string, limit int64) []byte {
+		raw, err := fs.ReadFile(e.root, name)
+		if err != nil || int64(len(raw)) > limit {
+			v.problem(FileMissing, name, "the manifest says that it is there: %d bytes, %v", len(raw), err)
+			return nil
+		}
+		return raw
+	}
+	bundle, proof, checkpoint := read(bundleFile(seq), maxBundle), read(proofFile(seq), maxCheckpoint), read(path.Join(ExportDir, CheckpointFile), maxCheckpoint)
+	if bundle == nil || proof == nil || checkpoint == nil {
+		return
+	}
+	var rec Record
+	subject, err := openStatement(bundle, e.key, RecordType, &rec)
+	if err != nil {
+		v.problem(statementCode(err), bundleFile(seq), "%v", err)
+		return
+	}
+	line, err := Encode(&rec)
+	if err != nil || rec.Decision == nil || rec.Seq != seq {
+		v.problem(WrongStatement, bundleFile(seq), "it is not about a decision at %d", seq)
+		return
+	}
+	if want := recordSubject(rec.Decision); subject.Name != want.Name || len(subject.Digest) != 1 || subject.Digest["sha256"] != want.Digest["sha256"] {
+		v.problem(WrongStatement, bundleFile(seq), "its subject is not what the record judges")
+	}
+	leaf, err := hex.DecodeString(strings.TrimPrefix(string(DigestOf(line)), "sha256:"))
+	if err == nil {
+		err = openProof(proof, seq, leaf, v.Head, checkpoint)
+	}
+	if err != nil {
+		v.problem(RecordAltered, proofFile(seq), "%v", err)
+	}
+	if info, err := fs.Stat(e.root, bundleInput(seq)); err == nil {
+		if d, err := digestFile(e.root, bundleInput(seq), info.Size()); err != nil || d != rec.Decision.Input {
+			v.problem(InputAltered, bundleInput(seq), "it is not what the record judges")
+		}
+	}
 }

@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"hash"
 	"io/fs"
@@ -41,9 +40,9 @@ type exportCheck struct {
 	// inputs counts the values that are left out, next is the first of the manifest's ranges that is not behind.
 	inputs uint64
 	next   int
-	// before is the last record that is there, if it is in the period.
-	before *uint64
-	last   *uint64
+	stretches
+	// unkept are what was judged that is not there, by who judged it first.
+	unkept map[engine.Digest]uint64
 }
 
 // isExport reports whether a file system is an auditor bundle.
@@ -65,7 +64,7 @@ func (v *verification) openExport() (err error) {
 	if !isExport(v.fsys) {
 		return nil
 	}
-	e := &exportCheck{root: v.fsys, rows: sha256.New(), gaps: sha256.New()}
+	e := &exportCheck{root: v.fsys, rows: sha256.New(), gaps: sha256.New(), stretches: stretches{side: beforePeriod}, unkept: map[engine.Digest]uint64{}}
 	v.exported, v.Export = e, &VerifiedExport{}
 	if err := v.walk(e.root, func(name string) bool { return strings.HasPrefix(name, ExportDir+"/") || exportPlaced(name) }); err != nil {
 		return err
@@ -83,6 +82,9 @@ func (v *verification) openExport() (err error) {
 		if !listed[name] && e.key != nil {
 			v.problem(FileUnlisted, name, "the manifest does not list it")
 		}
+	}
+	if e.key != nil {
+		v.beside(e)
 	}
 	if v.fsys, err = evidenceIn(e.root); err != nil {
 		return fmt.Errorf("read evidence: %w", err)
@@ -140,6 +142,10 @@ func (v *verification) openManifest(e *exportCheck) bool {
 	if said != (Exported{e.m.Producer.ID, e.m.Head, e.m.Records, e.m.LeftOut}) {
 		v.problem(WrongStatement, ManifestStatement, "it says something else than the manifest")
 	}
+	if n := len(e.m.Signed); n > maxSigned || !slices.IsSorted(e.m.Signed) || len(slices.Compact(slices.Clone(e.m.Signed))) < n {
+		v.problem(WrongStatement, ManifestFile, "what is signed on its own is not in its order, or more than %d", maxSigned)
+		return false
+	}
 	e.key = key
 	x := v.Export
 	x.Signer, x.Filter, x.LeftOut, x.InputsLeftOut, x.Signed, x.Seed = key.Fingerprint(), e.m.Filter, e.m.Filter.words(), e.m.InputsLeftOut, e.m.Signed, e.m.Seed
@@ -168,16 +174,14 @@ func (e *exportCheck) there(v *verification, r *Record, digest engine.Digest) {
 	if e.key == nil {
 		return // the manifest cannot be read, and that was told
 	}
-	within := e.m.Filter.Within(r.At)
 	if !e.declares(r.Seq) {
 		v.problem(CountsDiffer, v.run.place(r.Seq), "it is there, and the manifest does not say so")
 	}
-	if within && e.m.Filter.Namespace == "" && r.Seq > 0 && (e.last == nil || *e.last != r.Seq-1) {
-		v.problem(RecordMissing, v.run.place(r.Seq-1), "it was left out, and nothing shows that it is outside of the period")
-	}
-	e.last, e.before = &r.Seq, nil
-	if within {
-		e.before = &r.Seq
+	e.crossed(v, r.Seq, e.m.Filter.side(r.At))
+	if d := r.Decision; d != nil && !v.known[d.Input] {
+		if _, told := e.unkept[d.Input]; !told {
+			e.unkept[d.Input] = r.Seq
+		}
 	}
 	e.add(r, digest)
 }
@@ -190,9 +194,7 @@ func (e *exportCheck) leftOut(v *verification, seq uint64) {
 	if e.declares(seq) {
 		v.problem(RecordMissing, v.run.place(seq), "the manifest says that it is there, and it is not")
 	}
-	if e.before != nil && *e.before == seq-1 && e.m.Filter.Namespace == "" {
-		v.problem(RecordMissing, v.run.place(seq), "it was left out, and nothing shows that it is outside of the period")
-	}
+	e.leave(seq)
 }
 
 // declares reports whether the manifest says that a record is there. It is asked in order.
@@ -209,6 +211,7 @@ func (v *verification) checkExport() error {
 	if e == nil || e.key == nil {
 		return nil
 	}
+	e.crossed(v, v.Head.Size, afterPeriod)
 	v.fault(e.end())
 	v.trustExporter(e)
 	differ := func(what string, said, found any) {
@@ -228,6 +231,7 @@ func (v *verification) checkExport() error {
 	differ("first", e.m.First.Format(time.RFC3339Nano), e.first.Format(time.RFC3339Nano))
 	differ("last", e.m.Last.Format(time.RFC3339Nano), e.derived.last.Format(time.RFC3339Nano))
 	differ("the seed", e.m.Seed, v.Head.Root)
+	differ("seals", e.m.Seals, v.Seals)
 	page := sha256.New()
 	v.fault(e.page(page, &e.m))
 	for name, sum := range map[string]hash.Hash{SummaryCSV: e.rows, GapsFile: e.gaps, SummaryHTML: page} {
@@ -238,58 +242,19 @@ func (v *verification) checkExport() error {
 	for _, seq := range e.m.Signed {
 		v.checkSigned(seq)
 	}
-	if e.inputs > 0 && !e.m.Filter.WithoutInputs && e.m.Filter.Namespace == "" {
-		v.problem(InputMissing, ManifestFile, "%d values are left out, and the filter does not say so", e.inputs)
+	if e.inputs > 0 && !e.m.Filter.WithoutInputs {
+		if e.m.Filter.Namespace == "" {
+			v.problem(InputMissing, ManifestFile, "%d values are left out, and the filter does not say so", e.inputs)
+		}
+		v.judgedLeftOut(e)
+	}
+	if e.m.Unsigned > 0 {
+		v.hole(Unsealed, CheckpointFile, "%s came after it, not signed yet, and not exported", plural(e.m.Unsigned, "record", "records"))
 	}
 	if v.LeftOut > 0 || e.inputs > 0 {
 		v.hole(LeftOut, ManifestFile, "the export leaves out %d records and %d values; what it leaves out is %s", v.LeftOut, e.inputs, e.m.Filter.words())
 	}
 	return nil
-}
-
-// trustExporter settles whether the reader believes who signed the manifest. The producer's own key is as good as it is for the
-// log; another must be trusted, and be so still: nobody else says when it signed.
-func (v *verification) trustExporter(e *exportCheck) {
-	x := v.Export
-	if x.Signer == v.Signer {
-		x.SignerName, x.Established = v.SignerName, v.Established
-		return
-	}
-	if v.o.Trust == nil {
-		return
-	}
-	t, holds := v.trusts(e.key, ManifestKey)
-	if t == nil {
-		return
-	}
-	if holds && !t.NotAfter.IsZero() && v.o.Now.After(t.NotAfter) {
-		v.problem(KeyExpired, ManifestKey, "the key is trusted until %s, and nobody else says that it signed before", t.NotAfter.Format(time.RFC3339))
-		holds = false
-	}
-	x.SignerName, x.Established = t.Name, holds
-}
-
-// compareSealed holds what an export took from a sealed folder against the newest seal. Records and inputs grow and may be left
-// out, tiles grow, and what is the producer's alone is never exported; all else is as it was sealed.
-func (e *exportCheck) compareSealed(v *verification, s *sealed) {
-	if e.key == nil {
-		return
-	}
-	there := map[string]engine.Digest{}
-	for _, f := range e.m.Files {
-		there[f.Path] = f.Digest
-	}
-	for _, f := range s.files.Files {
-		d, exported := there[path.Join(ExportDir, f.Path)]
-		whole := v.LeftOut == 0 && !e.m.Filter.WithoutInputs && e.m.Filter.Namespace == "" && v.Head.Size == s.seal.Size && (strings.HasPrefix(f.Path, "records/") || strings.HasPrefix(f.Path, "inputs/"))
-		switch {
-		case exported && d == f.Digest:
-		case exported && strings.HasPrefix(f.Path, SealsDir+"/"), exported && whole:
-			v.problem(FileAltered, f.Path, "it is not what it was when it was sealed")
-		case !exported && (whole || strings.HasPrefix(f.Path, SealsDir+"/")):
-			v.problem(FileMissing, f.Path, "the newest seal lists it, and it is not there")
-		}
-	}
 }
 
 // tell says what was checked of the export, and what was not.
@@ -310,7 +275,11 @@ func (e *exportCheck) tell(v *verification) {
 		v.Unchecked = append(v.Unchecked, "who exported: the key is the bundle's own (name one you trust with --trust)")
 	}
 	if e.m.Filter.Namespace != "" {
-		v.Unchecked = append(v.Unchecked, "that the records left out are outside of the namespace: the exporter says so", "that every item of the populations has a result: their lists name other namespaces")
+		v.Unchecked = append(v.Unchecked, "that the records left out are outside of the namespace or the period, and that the facts left out name another: the exporter says so", "that every item of the populations has a result: their lists name other namespaces")
+	}
+	if v.LeftOut > 0 && e.m.Filter.Namespace == "" {
+		v.Unchecked = append(v.Unchecked, "that no gap, erasure or key of the period was recorded outside of it and left out: the exporter says so",
+			"that the producer's clock did not go back in what is left out: records of the period could be among it")
 	}
 	v.Unchecked = append(v.Unchecked, InstructionsFile+" and "+path.Dir(OSCALFile)+"/: they are what the exporter wrote of the records")
 }
@@ -318,48 +287,5 @@ func (e *exportCheck) tell(v *verification) {
 func (v *verification) fault(err error) {
 	if err != nil {
 		v.problem(RecordAltered, ManifestFile, "make the summary of the records: %v", err)
-	}
-}
-
-// checkSigned checks the bundle and the proof of one record.
-func (v *verification) checkSigned(seq uint64) {
-	e := v.exported
-	read := func(name string, limit int64) []byte {
-		raw, err := fs.ReadFile(e.root, name)
-		if err != nil || int64(len(raw)) > limit {
-			v.problem(FileMissing, name, "the manifest says that it is there: %d bytes, %v", len(raw), err)
-			return nil
-		}
-		return raw
-	}
-	bundle, proof, checkpoint := read(bundleFile(seq), maxBundle), read(proofFile(seq), maxCheckpoint), read(path.Join(ExportDir, CheckpointFile), maxCheckpoint)
-	if bundle == nil || proof == nil || checkpoint == nil {
-		return
-	}
-	var rec Record
-	subject, err := openStatement(bundle, e.key, RecordType, &rec)
-	if err != nil {
-		v.problem(statementCode(err), bundleFile(seq), "%v", err)
-		return
-	}
-	line, err := Encode(&rec)
-	if err != nil || rec.Decision == nil || rec.Seq != seq {
-		v.problem(WrongStatement, bundleFile(seq), "it is not about a decision at %d", seq)
-		return
-	}
-	if want := recordSubject(rec.Decision); subject.Name != want.Name || len(subject.Digest) != 1 || subject.Digest["sha256"] != want.Digest["sha256"] {
-		v.problem(WrongStatement, bundleFile(seq), "its subject is not what the record judges")
-	}
-	leaf, err := hex.DecodeString(strings.TrimPrefix(string(DigestOf(line)), "sha256:"))
-	if err == nil {
-		err = openProof(proof, seq, leaf, v.Head, checkpoint)
-	}
-	if err != nil {
-		v.problem(RecordAltered, proofFile(seq), "%v", err)
-	}
-	if info, err := fs.Stat(e.root, bundleInput(seq)); err == nil {
-		if d, err := digestFile(e.root, bundleInput(seq), info.Size()); err != nil || d != rec.Decision.Input {
-			v.problem(InputAltered, bundleInput(seq), "it is not what the record judges")
-		}
 	}
 }

@@ -99,7 +99,7 @@ func eachLine(fsys fs.FS, name string, do func(raw []byte, at int64, number int)
 		return err
 	}
 	defer file.Close()
-	in, at := bufio.NewReaderSize(file, 256<<10), int64(0)
+	in, at, most := bufio.NewReaderSize(file, 256<<10), int64(0), mostOf(name)
 	var raw []byte
 	for number := 1; ; number++ {
 		raw = raw[:0]
@@ -115,8 +115,8 @@ func eachLine(fsys fs.FS, name string, do func(raw []byte, at int64, number int)
 			if err != bufio.ErrBufferFull {
 				return fmt.Errorf("%s:%d: %w", name, number, err)
 			}
-			if len(raw) > maxLine {
-				return fmt.Errorf("%s:%d: the line is longer than %d bytes", name, number, maxLine)
+			if len(raw) > most {
+				return fmt.Errorf("%s:%d: the line is longer than %d bytes", name, number, most)
 			}
 		}
 		if err := do(raw[:len(raw)-1], at, number); err != nil {

@@ -129,6 +129,8 @@ func TestInsider(t *testing.T) {
 		"seal of no population":                 {same, insider{seal: func(s *evidence.Seal) { s.Population = nil }}, evidence.PopulationWrong, "it speaks of another population than the records"},
 		"head of a population the seal has not": {same, insider{seal: func(s *evidence.Seal) { s.Population = nil }}, evidence.FileUnlisted, "the seal speaks of no population"},
 
+		"results where no policy was asked": {at(3, func(r *evidence.Record) { decides(r, func(d *evidence.Decision) { d.Problems = []string{"odd"} }) }), insider{}, evidence.WrongStatement, "record 3: it says that no policy was asked, and what policies said"},
+
 		"activation of another": {at(3, func(r *evidence.Record) { decides(r, func(d *evidence.Decision) { d.Activation = 0 }) }), insider{}, evidence.OrderBroken, "of record 0, and"},
 		"policies of another": {at(3, func(r *evidence.Record) {
 			decides(r, func(d *evidence.Decision) { d.PolicySet = evidence.DigestOf(nil) })

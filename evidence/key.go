@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -204,7 +205,7 @@ func ParseTrust(raw []byte) (*Trust, error) {
 	if err := d.Decode(&file); err != nil {
 		return nil, fmt.Errorf("trust: it is neither a public key in PEM nor JSON with keys: %w", err)
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("trust: there is more after it")
 	}
 	if len(file.Keys) == 0 {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -53,17 +55,34 @@ func keyOf(n *engine.Named) subjectKey {
 	if !within {
 		archive = ""
 	}
-	return subjectKey{(&engine.Subject{APIVersion: n.APIVersion}).Group(), n.Kind, n.Namespace, n.Name, n.Source, archive}
+	return subjectKey{(&engine.Subject{APIVersion: n.APIVersion}).Group(), n.Kind, n.Namespace, n.Name, cleaned(n.Source), cleaned(archive)}
 }
 
-// sourceStates are the sources a run looked at, and whether it read them whole. What was not read and names no source may
-// belong to any.
+// cleaned is a source or a file as it is compared: a folder has many names, deploy and ./deploy/.
+func cleaned(name string) string {
+	scheme, rest, ok := strings.Cut(name, ":")
+	switch {
+	case name == "", ok && scheme == "cluster", strings.Contains(name, "://"):
+		return name
+	case ok && slices.Contains([]string{"velero", "bucket", "etcd", "cloud"}, scheme):
+		return scheme + ":" + path.Clean(filepath.ToSlash(rest))
+	}
+	return path.Clean(filepath.ToSlash(name))
+}
+
+// sourceStates are the sources a run looked at, cleaned, and whether it read them whole. What was not read and names no source
+// may belong to any.
 type sourceStates map[string]bool
 
 func (s sourceStates) read(source string) {
-	if _, known := s[source]; !known {
-		s[source] = true
+	if !s.looked(source) {
+		s[cleaned(source)] = true
 	}
+}
+
+func (s sourceStates) looked(source string) bool {
+	_, known := s[cleaned(source)]
+	return known
 }
 
 // asked takes what the user named to be looked at. Subjects name it with or without its scheme.
@@ -76,13 +95,13 @@ func (s sourceStates) asked(scope []string) {
 	}
 }
 
-func (s sourceStates) unread(source string) { s[source] = false }
+func (s sourceStates) unread(source string) { s[cleaned(source)] = false }
 
 func (s sourceStates) whole(source string) bool {
 	if whole, some := s[""]; some && !whole {
 		return false
 	}
-	return s[source]
+	return s[cleaned(source)]
 }
 
 // NotVerified is the error of evidence that does not verify.
@@ -263,7 +282,7 @@ func outcomeOf(verdict, effect string) engine.Outcome {
 func (p *Previous) find(n engine.Named) (at int32, several, found bool) {
 	all := p.named[keyOf(&n)]
 	for _, i := range all {
-		if p.subjects[i].File == n.File {
+		if p.sameFile(i, &n) {
 			return i, false, true
 		}
 	}
@@ -271,6 +290,10 @@ func (p *Previous) find(n engine.Named) (at int32, several, found bool) {
 		return all[0], false, true
 	}
 	return 0, len(all) > 1, false
+}
+
+func (p *Previous) sameFile(i int32, n *engine.Named) bool {
+	return cleaned(p.subjects[i].File) == cleaned(n.File)
 }
 
 // Fact is part of engine.FactSource: it answers a query for a Previous by name with what the object of that name, and of
@@ -283,12 +306,11 @@ func (p *Previous) Fact(_ context.Context, q engine.FactQuery, about *engine.Sub
 	n.Name = q.Name
 	at, several, found := p.find(n)
 	when := p.At.UTC().Format(time.RFC3339)
-	_, looked := p.sources[n.Source]
 	switch {
 	case several:
 		return nil, engine.FactUnknown, fmt.Errorf("the scan of %s found several %s: %w", when, n, engine.ErrDoubtful)
 	case found:
-	case !looked:
+	case !p.sources.looked(n.Source):
 		return nil, engine.FactUnknown, fmt.Errorf("the scan of %s did not look at %s", when, n.Source)
 	case !p.sources.whole(n.Source):
 		return nil, engine.FactUnknown, fmt.Errorf("the scan of %s did not read all of %s", when, n.Source)

@@ -11,14 +11,12 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"proviso.dev/proviso/engine"
 )
 
-const (
-	commitment  = "commitment:"
-	lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
-)
+const commitment = "commitment:"
 
 // InputOf is a subject as it is kept, what Secrets hold replaced by commitments under the salt. The subject is not altered.
 func InputOf(sub *engine.Subject, salt []byte) Input {
@@ -103,27 +101,66 @@ func Redacted(object map[string]any, salt []byte) map[string]any {
 		object = maps.Clone(object)
 		object["items"] = kept
 	}
-	if object["kind"] == "Secret" && object["apiVersion"] == "v1" {
+	if version, _ := object["apiVersion"].(string); object["kind"] == "Secret" && !strings.Contains(version, "/") {
 		return redactedSecret(object, salt)
 	}
 	return object
 }
 
+// redactedSecret keeps what names and sorts a Secret, and the keys of what it holds. Any other field may hold a secret, too: an
+// annotation, one that is spelt wrong.
 func redactedSecret(object map[string]any, salt []byte) map[string]any {
-	kept := maps.Clone(object)
-	for _, key := range []string{"data", "stringData"} {
-		if v, ok := object[key]; ok {
+	kept := make(map[string]any, len(object))
+	for key, v := range object {
+		switch key {
+		case "apiVersion", "kind", "type":
+			kept[key] = ifText(v, salt)
+		case "immutable":
+			if kept[key] = v; v != true && v != false {
+				kept[key] = committed(v, salt)
+			}
+		case "metadata":
+			kept[key] = redactedMeta(v, salt)
+		case "data", "stringData":
+			kept[key] = committedKeys(v, salt)
+		default:
 			kept[key] = committed(v, salt)
 		}
 	}
-	meta, _ := object["metadata"].(map[string]any)
-	notes, _ := meta["annotations"].(map[string]any)
-	if text, ok := notes[lastApplied]; ok {
-		meta, notes = maps.Clone(meta), maps.Clone(notes)
-		notes[lastApplied] = committed(text, salt)
-		meta["annotations"], kept["metadata"] = notes, meta
+	return kept
+}
+
+func redactedMeta(v any, salt []byte) any {
+	meta, ok := v.(map[string]any)
+	if !ok {
+		return committed(v, salt)
+	}
+	kept := make(map[string]any, len(meta))
+	for key, v := range meta {
+		switch labels, isMap := v.(map[string]any); {
+		case key == "name" || key == "namespace" || key == "uid":
+			kept[key] = ifText(v, salt)
+		case key == "labels" && isMap:
+			texts := make(map[string]any, len(labels))
+			for name, v := range labels {
+				texts[name] = ifText(v, salt)
+			}
+			kept[key] = texts
+		case key == "annotations":
+			kept[key] = committedKeys(v, salt)
+		default:
+			kept[key] = committed(v, salt)
+		}
 	}
 	return kept
+}
+
+// ifText is a text as it is, and a commitment to anything else.
+func ifText(v any, salt []byte) any {
+	if _, ok := v.(string); ok {
+		return v
+	}
+	return committed(v, salt)
 }
 
 // RedactedValue is Redacted for an object, a list of objects, or anything else, which is returned as it is.
@@ -141,16 +178,22 @@ func RedactedValue(v any, salt []byte) any {
 	return v
 }
 
-// committed replaces what is in v by commitments, and keeps the keys of objects.
+// committedKeys keeps the keys of an object, and replaces the values.
+func committedKeys(v any, salt []byte) any {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return committed(v, salt)
+	}
+	kept := make(map[string]any, len(object))
+	for key, e := range object {
+		kept[key] = committed(e, salt)
+	}
+	return kept
+}
+
+// committed is a commitment to a value, and nil for nil.
 func committed(v any, salt []byte) any {
-	switch v := v.(type) {
-	case map[string]any:
-		kept := make(map[string]any, len(v))
-		for key, e := range v {
-			kept[key] = committed(e, salt)
-		}
-		return kept
-	case nil:
+	if v == nil {
 		return nil
 	}
 	mac := hmac.New(sha256.New, salt)

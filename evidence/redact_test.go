@@ -47,7 +47,7 @@ const canary = "hunter2-canary"
 // What Secrets hold is nowhere in what is kept, and equal values have equal commitments under one salt alone.
 func TestSecretsAreCommitted(t *testing.T) {
 	secret := map[string]any{"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": map[string]any{"a": canary, "b": canary},
-		"stringData": map[string]any{"c": canary}, "metadata": map[string]any{"name": "s", "annotations": map[string]any{"kubectl.kubernetes.io/last-applied-configuration": `{"stringData":"` + canary + `"}`, "kept": "yes"}}}
+		"stringData": map[string]any{"c": canary}, "metadata": map[string]any{"name": "s", "annotations": map[string]any{"kubectl.kubernetes.io/last-applied-configuration": `{"stringData":"` + canary + `"}`}}}
 	text := func(object any, salt string) string {
 		line, err := evidence.Encode(evidence.KeptFact(object, []byte(salt)))
 		if err != nil {
@@ -62,7 +62,7 @@ func TestSecretsAreCommitted(t *testing.T) {
 		"in a SecretList": map[string]any{"apiVersion": "v1", "kind": "SecretList", "items": []any{without(secret, "kind", "apiVersion")}},
 	} {
 		got := text(object, "salt")
-		if strings.Contains(got, canary) || !strings.Contains(got, `"type":"Opaque"`) || !strings.Contains(got, `"kept":"yes"`) {
+		if strings.Contains(got, canary) || !strings.Contains(got, `"type":"Opaque"`) || !strings.Contains(got, `"name":"s"`) {
 			t.Errorf("%s: kept as %s", name, got)
 		}
 		if got == text(object, "pepper") || got != text(object, "salt") {
@@ -76,6 +76,50 @@ func TestSecretsAreCommitted(t *testing.T) {
 	}
 	if secret["data"].(map[string]any)["a"] != canary {
 		t.Error("the object that is judged was altered")
+	}
+}
+
+// Wherever a Secret has a value, it is not kept; what names and sorts the Secret is, as it is.
+func TestWhatASecretMayHold(t *testing.T) {
+	kept := map[string]any{"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "immutable": true, "data": map[string]any{"key": nil},
+		"metadata": map[string]any{"name": "s", "namespace": "n", "uid": "u-1", "labels": map[string]any{"app": "shop"}, "annotations": map[string]any{"note": nil}}}
+	if got := evidence.Redacted(kept, []byte("salt")); !reflect.DeepEqual(got, kept) {
+		t.Errorf("kept as %v, want %v", got, kept)
+	}
+	meta := func(m map[string]any) map[string]any { return map[string]any{"metadata": m} }
+	for name, part := range map[string]map[string]any{
+		"an annotation of OpenShift":   meta(map[string]any{"annotations": map[string]any{"openshift.io/token-secret.value": canary}}),
+		"annotations that are a list":  meta(map[string]any{"annotations": []any{canary}}),
+		"a field in the wrong case":    {"StringData": map[string]any{"c": canary}},
+		"the key of an unknown field":  {"StringData": map[string]any{canary: "c"}},
+		"a text that is unknown":       {"password": canary},
+		"data that is a text":          {"data": canary},
+		"data that is a list":          {"data": []any{map[string]any{"a": canary}}},
+		"data in data":                 {"data": map[string]any{"a": map[string]any{canary: canary}}},
+		"a type that is no text":       {"type": map[string]any{"a": canary}},
+		"immutable that is a text":     {"immutable": canary},
+		"metadata that are a text":     {"metadata": canary},
+		"a name that is no text":       meta(map[string]any{"name": []any{canary}}),
+		"a label that is no text":      meta(map[string]any{"labels": map[string]any{"a": []any{canary}}}),
+		"labels that are no object":    meta(map[string]any{"labels": []any{canary}}),
+		"unknown metadata":             meta(map[string]any{"note": canary}),
+		"an owner":                     meta(map[string]any{"ownerReferences": []any{map[string]any{"name": canary}}}),
+		"items":                        {"items": []any{canary}},
+		"without a version":            {"apiVersion": nil, "data": map[string]any{"a": canary}},
+		"a version that nobody serves": {"apiVersion": "v2", "data": map[string]any{"a": canary}},
+	} {
+		secret := maps.Clone(kept)
+		maps.Copy(secret, part)
+		line, err := evidence.Encode(evidence.InputOf(&engine.Subject{APIVersion: "v1", Kind: "Secret", Object: secret, Old: secret}, []byte("salt")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(line), canary) {
+			t.Errorf("%s: kept as %s", name, line)
+		}
+	}
+	if other := map[string]any{"apiVersion": "example.org/v1", "kind": "Secret", "spec": "s"}; !reflect.DeepEqual(evidence.Redacted(other, nil), other) {
+		t.Error("another kind of that name is altered")
 	}
 }
 

@@ -23,9 +23,12 @@ type Replayed struct {
 	Records     int          `json:"records"`
 	Results     int          `json:"results"`
 	Differences []Difference `json:"differences"`
-	// Unrepeatable counts results that a limit of time or memory made: another machine has other limits. Erased counts the
-	// records whose input or facts are gone.
+	// Unrepeatable counts unknown results that a limit of time or memory made: another machine has other limits. NotJudged
+	// counts those of the Records that say, for a problem, that no policy was asked; Refused those of them by which nothing was
+	// let in. Erased counts the records whose input or facts are gone.
 	Unrepeatable int `json:"unrepeatable"`
+	NotJudged    int `json:"notJudged"`
+	Refused      int `json:"refused"`
 	Erased       int `json:"erased"`
 }
 
@@ -33,8 +36,17 @@ type Replayed struct {
 // policies in force.
 func (f *Folder) Replay(ctx context.Context, rec *Record, set *engine.Set, r *Replayed) error {
 	d := rec.Decision
-	if len(d.Problems) > 0 {
-		r.Records++ // no policy was asked, and none is
+	if len(d.Problems) > 0 { // no policy was asked, and none is
+		r.Records++
+		r.NotJudged++
+		if d.Answer != nil && !d.Answer.Allowed {
+			r.Refused++
+		}
+		r.Results += len(d.Results)
+		for i := range d.Results {
+			was := &d.Results[i]
+			r.Differences = append(r.Differences, Difference{rec.Seq, d.Subject.words(), was.Policy, was.words(), "where there is a problem no policy is asked"})
+		}
 		return nil
 	}
 	input, err := f.Input(d.Input)
@@ -64,17 +76,17 @@ func (f *Folder) Replay(ctx context.Context, rec *Record, set *engine.Set, r *Re
 		r.Differences = append(r.Differences, Difference{rec.Seq, sub.String(), policy, recorded, replayed})
 	}
 	if is := SubjectOf(&sub); is.APIVersion != d.Subject.APIVersion || is.Kind != d.Subject.Kind || is.Namespace != d.Subject.Namespace || is.Name != d.Subject.Name || sub.Operation != d.Operation {
-		differ("", fmt.Sprintf("%s %s %s/%s %s", d.Subject.APIVersion, d.Subject.Kind, d.Subject.Namespace, d.Subject.Name, d.Operation), "the input is of another object or operation")
+		differ("", fmt.Sprintf("%s %s %s", d.Subject.APIVersion, d.Subject.words(), d.Operation), "the input is of another object or operation")
 	}
 	for i := range d.Results {
 		was := &d.Results[i]
 		is := byPolicy[was.Policy]
 		delete(byPolicy, was.Policy)
 		switch {
-		case was.Cause == causes[engine.CauseLimit]:
-			r.Unrepeatable++
 		case is == nil:
 			differ(was.Policy, was.Verdict, "the policy does not judge it")
+		case was.Verdict == engine.Unknown.String() && was.Cause == causes[engine.CauseLimit]:
+			r.Unrepeatable++
 		case !was.same(is):
 			differ(was.Policy, was.words(), is.words())
 		}
@@ -92,6 +104,8 @@ func (r *Result) same(o *Result) bool {
 	return r.Digest == o.Digest && r.Severity == o.Severity && r.Verdict == o.Verdict && r.Effect == o.Effect && r.Cause == o.Cause &&
 		r.Waiver == o.Waiver && r.Waived == o.Waived && r.Standing == o.Standing && slices.Equal(r.Violations, o.Violations) && slices.Equal(r.Controls, o.Controls)
 }
+
+func (s *Subject) words() string { return s.Kind + " " + s.Namespace + "/" + s.Name }
 
 func (r *Result) words() string {
 	text := r.Verdict + ", " + r.Effect

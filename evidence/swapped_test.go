@@ -5,6 +5,7 @@ package evidence_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -52,23 +53,78 @@ func (u unreadable) ReadFile(name string) ([]byte, error) {
 	return u.MapFS.ReadFile(name)
 }
 
-// What cannot be read is never taken for read.
+// What cannot be read says nothing about the evidence: it is neither taken for read nor called tampered. The salt is its owner's
+// alone, and a reader needs no more of it than that it is there.
 func TestUnreadable(t *testing.T) {
-	whole, _ := scan(t)
-	codes := map[string]string{evidence.KeyFile: evidence.FileMissing, evidence.SaltFile: evidence.FileAltered, evidence.RecordsFile(0): evidence.RecordAltered, evidence.InputsFile(0): evidence.InputAltered,
-		evidence.ObjectFile(whole.seal(t).Pack): evidence.ObjectAltered, evidence.ObjectFile(whole.seal(t).Population.List): evidence.ObjectMissing, "log/tile/0/000.p/8": evidence.FileMissing}
+	whole, k := scan(t)
 	for _, name := range whole.names() {
 		v, err := evidence.Verify(unreadable{fstest.MapFS(whole), name}, evidence.Options{Now: readAt})
-		if err != nil {
-			t.Fatal(err)
+		if name == evidence.SaltFile {
+			if err != nil || v.ExitCode() != evidence.ExitVerified || !slices.ContainsFunc(v.Unchecked, func(s string) bool { return strings.HasPrefix(s, "the bytes of salt, which you may not read") }) {
+				t.Errorf("the salt cannot be read: %v, %+v", err, v)
+			}
+			continue
 		}
-		if code := codes[name]; code != "" {
-			refused(t, v, code, "permission denied")
-		} else if v.ExitCode() != evidence.ExitUnverified {
-			t.Errorf("%s cannot be read: exit code %d", name, v.ExitCode())
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s cannot be read: %v, %+v", name, err, v)
+		}
+	}
+	// Of the salt its presence and its size are checked all the same.
+	f := whole.clone()
+	f.edit(evidence.SaltFile, func(b []byte) []byte { return b[1:] })
+	v, err := evidence.Verify(unreadable{fstest.MapFS(f), evidence.SaltFile}, evidence.Options{Now: readAt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, v, evidence.FileAltered, "salt: it has 31 bytes, and had 32 when it was sealed")
+	bundle := unpacked(t, exported(t, fstest.MapFS(whole), k, evidence.ExportOptions{Records: []uint64{4}}))
+	for _, name := range bundle.names() {
+		if v, err := evidence.Verify(unreadable{fstest.MapFS(bundle), name}, evidence.Options{Now: readAt}); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s of a bundle cannot be read: %v, %+v", name, err, v)
 		}
 	}
 }
+
+// What breaks while it is read says nothing, either.
+func TestReadFails(t *testing.T) {
+	whole, _ := scan(t)
+	for _, name := range whole.names() {
+		if len(whole[name].Data) == 0 {
+			continue
+		}
+		v, err := evidence.Verify(failing{fstest.MapFS(whole), name}, evidence.Options{Now: readAt})
+		if !errors.Is(err, errDisk) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s cannot be read to its end: %v, %+v", name, err, v)
+		}
+	}
+}
+
+// failing is a folder of which one file cannot be read to its end.
+type failing struct {
+	fstest.MapFS
+	name string
+}
+
+func (f failing) Open(name string) (fs.File, error) {
+	file, err := f.MapFS.Open(name)
+	if err == nil && name == f.name {
+		file = failingFile{file}
+	}
+	return file, err
+}
+
+func (f failing) ReadFile(name string) ([]byte, error) {
+	if name == f.name {
+		return nil, errDisk
+	}
+	return f.MapFS.ReadFile(name)
+}
+
+type failingFile struct{ fs.File }
+
+var errDisk = errors.New("the disk is broken")
+
+func (failingFile) Read([]byte) (int, error) { return 0, errDisk }
 
 // SIG-01: of two valid folders by one key every part of one is put into the other, alone and together with others.
 func TestSwapped(t *testing.T) {

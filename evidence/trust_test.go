@@ -119,6 +119,8 @@ func TestParseTrust(t *testing.T) {
 		"key that is null":       {`{"keys":[null]}`, "keys[0]: key: want one PEM block"},
 		"unknown member":         {`{"keys":[` + entry(`,"x":1`) + `]}`, "unknown field"},
 		"more after it":          {`{"keys":[` + entry("") + `]} {}`, "there is more after it"},
+		"a bracket after it":     {`{"keys":[` + entry("") + `]}]`, "there is more after it"},
+		"a brace after it":       {`{"keys":[` + entry("") + `]}}`, "there is more after it"},
 		"one key twice":          {`{"keys":[` + entry("") + "," + entry("") + `]}`, "keys[1]: the key is there twice"},
 		"one key, two names":     {`{"keys":[` + entry(`,"name":"a"`) + "," + entry(`,"name":"b"`) + `]}`, "keys[1]: the key is there twice"},
 		"one key, two spellings": {`{"keys":[` + entry("") + `,{"publicKey":` + string(encoded(t, "\n"+ours+"\n\n")) + `}]}`, "keys[1]: the key is there twice"},

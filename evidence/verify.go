@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"proviso.dev/proviso/engine"
@@ -139,6 +140,10 @@ type verification struct {
 	o    Options
 	key  *Key
 	*Verified
+	// saltKept is set where the reader may not read the salt.
+	saltKept bool
+	// large is held while a large line is decoded.
+	large sync.Mutex
 
 	files map[string]fs.FileInfo
 	seals []*sealed
@@ -160,23 +165,18 @@ type verification struct {
 // Verify checks a folder of evidence, or an auditor bundle seen as one, offline. Its error is that the folder could not be
 // read; what does not verify is told in Problems.
 func Verify(fsys fs.FS, o Options) (*Verified, error) {
-	v := &verification{fsys: fsys, o: o, Verified: &Verified{}, files: map[string]fs.FileInfo{}, roots: map[uint64]string{},
+	from := &watched{FS: fsys}
+	v := &verification{fsys: from, o: o, Verified: &Verified{}, files: map[string]fs.FileInfo{}, roots: map[uint64]string{},
 		known: map[engine.Digest]bool{}, erased: map[engine.Digest]bool{}, objects: map[engine.Digest]bool{}}
 	if o.Trust != nil && o.Now.IsZero() {
 		return nil, errors.New("verify evidence: no time is given to hold trust against")
 	}
-	if err := v.openExport(); err != nil {
+	if err := from.each(v.openExport, v.list, v.writer); err != nil {
 		return nil, err
 	}
-	if err := v.list(); err != nil {
-		return nil, err
-	}
-	for _, step := range []func() error{v.writer, v.head, v.readSeals, v.readObjects, v.readLog, v.compareHeads, v.checkSeals, v.checkExport} {
-		if err := step(); err != nil {
+	if v.key != nil {
+		if err := from.each(v.head, v.readSeals, v.readObjects, v.readLog, v.compareHeads, v.checkSeals, v.checkExport); err != nil {
 			return nil, err
-		}
-		if v.key == nil {
-			break
 		}
 	}
 	v.tell()
@@ -346,6 +346,9 @@ func (v *verification) tell() {
 	}
 	if len(v.o.Against) == 0 {
 		v.Unchecked = append(v.Unchecked, "that this is the newest and only copy: keep the checkpoint, and give it with --against next time")
+	}
+	if v.saltKept {
+		v.Unchecked = append(v.Unchecked, "the bytes of "+SaltFile+", which you may not read: it is there and has the size that was sealed")
 	}
 	v.Unchecked = append(v.Unchecked, "the clock: times are what the producer says", "the verdicts: `proviso evidence replay` judges again")
 	if more := v.problems - maxProblems; more > 0 {

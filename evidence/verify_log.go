@@ -17,9 +17,6 @@ import (
 	"proviso.dev/proviso/engine"
 )
 
-// maxLine is how many bytes a line of records or inputs may have.
-const maxLine = 64 << 20
-
 // segment is what a file of records, and the one of inputs beside it, hold.
 type segment struct {
 	records []line
@@ -111,13 +108,21 @@ func (v *verification) readLog() error {
 // readSegment reads the files of the records from first on. It runs beside others and alters nothing.
 func (v *verification) readSegment(first uint64) *segment {
 	s := &segment{}
+	// What is large is decoded one at a time, however many files are read side by side.
+	decode := func(raw []byte, into any) error {
+		if len(raw) > largeLine {
+			v.large.Lock()
+			defer v.large.Unlock()
+		}
+		return Decode(raw, into)
+	}
 	s.torn = s.lines(v.fsys, v.files, InputsFile(first), func(raw []byte, number int) error {
 		var value struct {
 			Digest engine.Digest   `json:"digest"`
 			Value  json.RawMessage `json:"value,omitempty"`
 			Erased string          `json:"erased,omitempty"`
 		}
-		if err := Decode(raw, &value); err != nil {
+		if err := decode(raw, &value); err != nil {
 			return err
 		}
 		switch {
@@ -131,7 +136,7 @@ func (v *verification) readSegment(first uint64) *segment {
 	}, InputAltered)
 	torn := s.lines(v.fsys, v.files, RecordsFile(first), func(raw []byte, number int) error {
 		r := &Record{}
-		if err := Decode(raw, r); err != nil {
+		if err := decode(raw, r); err != nil {
 			return err
 		}
 		s.records = append(s.records, line{r, DigestOf(raw), number})
@@ -156,6 +161,7 @@ func (s *segment) lines(fsys fs.FS, files map[string]fs.FileInfo, name string, e
 	}
 	defer f.Close()
 	in := newLines(f)
+	in.most = mostOf(name)
 	for number := 1; ; number++ {
 		raw, err := in.next()
 		switch {
@@ -173,13 +179,27 @@ func (s *segment) lines(fsys fs.FS, files map[string]fs.FileInfo, name string, e
 	}
 }
 
-// boundedLines reads lines of at most maxLine bytes.
+// largeLine is how many bytes of a line are many.
+const largeLine = 256 << 10
+
+// mostOf is how many bytes a line of a file may have.
+func mostOf(name string) int {
+	if strings.HasPrefix(name, "records/") {
+		return MaxRecord
+	}
+	return MaxLine
+}
+
+// boundedLines reads lines of at most so many bytes.
 type boundedLines struct {
 	in   *bufio.Reader
 	long []byte
+	most int
 }
 
-func newLines(r io.Reader) *boundedLines { return &boundedLines{in: bufio.NewReaderSize(r, 256<<10)} }
+func newLines(r io.Reader) *boundedLines {
+	return &boundedLines{in: bufio.NewReaderSize(r, 256<<10), most: MaxLine}
+}
 
 // next is the next line without its end, until next is called again. Its error is io.EOF after the last, and
 // io.ErrUnexpectedEOF where that has no end.
@@ -188,8 +208,8 @@ func (l *boundedLines) next() ([]byte, error) {
 		part, err := l.in.ReadSlice('\n')
 		l.long = append(l.long, part...)
 		switch {
-		case len(l.long) > maxLine+1 || len(l.long) > maxLine && err != nil:
-			return nil, fmt.Errorf("a line is longer than %d bytes", maxLine)
+		case len(l.long) > l.most+1 || len(l.long) > l.most && err != nil:
+			return nil, fmt.Errorf("a line is longer than %d bytes", l.most)
 		case errors.Is(err, bufio.ErrBufferFull):
 		case err == io.EOF && len(l.long) > 0:
 			return nil, io.ErrUnexpectedEOF

@@ -328,6 +328,9 @@ func (r *running) decided(rec *Record, place string) {
 	if r.this != nil && r.course().judged == 0 {
 		r.course().judged = rec.Seq
 	}
+	if len(d.Problems) > 0 && len(d.Results) > 0 {
+		r.problem(WrongStatement, place, "it says that no policy was asked, and what policies said")
+	}
 	r.kept(place, "what was judged", d.Input)
 	for i := range d.Facts {
 		if value := d.Facts[i].Value; value != "" {

@@ -96,18 +96,25 @@ func (a *Authority) expires() time.Time {
 	return time.Time{}
 }
 
-// Start keeps authority, bundle and leaf in order until the context ends.
+// lookEvery is how often Secret and webhook configuration are looked at: where somebody puts the configuration back as it was
+// printed, without a bundle, calls fail until we publish it.
+const lookEvery = 2 * time.Second
+
+// Start keeps authority, bundle and leaf in order until the context ends. It logs what is wrong once, not at every look.
 func (a *Authority) Start(ctx context.Context, log func(error)) error {
 	if err := a.Metrics.expires("ca", a.expires); err != nil {
 		return fmt.Errorf("keep certificates: %w", err)
 	}
 	_, leaf, overlap := a.life()
-	tick := time.NewTicker(max(min(leaf/20, overlap/5, time.Minute), 10*time.Millisecond))
+	tick := time.NewTicker(max(min(leaf/20, overlap/5, lookEvery), 10*time.Millisecond))
 	defer tick.Stop()
+	told := ""
 	for {
-		if err := a.step(ctx); err != nil && ctx.Err() == nil {
+		err := a.step(ctx)
+		if why := fmt.Sprint(err); err != nil && why != told && ctx.Err() == nil {
 			log(fmt.Errorf("keep certificates: %w", err))
 		}
+		told = fmt.Sprint(err)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,6 +51,7 @@ type watched struct {
 	// synced is whether the first listing is in the cache.
 	synced func() bool
 	alive  atomic.Int64 // when the watch last gave a sign of life, Unix nanoseconds
+	listed atomic.Int64 // when a page of a listing was last read to its end; what is watched next says that it was the last
 
 	mu   sync.Mutex
 	bell chan struct{} // closed at the next event
@@ -71,11 +70,15 @@ func (w *watched) next() <-chan struct{} {
 	return w.bell
 }
 
-// NewFacts makes caches of the kinds, which it starts to fill once Start is called.
+// NewFacts makes caches of the kinds, which it starts to fill once Start is called. Proviso's own must be served.
 func NewFacts(ctx context.Context, config *rest.Config, mapper meta.RESTMapper, kinds [][2]string) (*Facts, error) {
 	f := &Facts{Now: time.Now, kinds: map[[2]string]*watched{}, unserved: map[[2]string]bool{}}
 	for _, gk := range kinds {
 		mapping, err := mapper.RESTMapping(schema.GroupKind{Group: gk[0], Kind: gk[1]})
+		if meta.IsNoMatchError(err) && gk[0] == Group {
+			// Without waivers and profiles this is never ready, and whoever restarts what has ended finds them one day.
+			return nil, fmt.Errorf("watch %s/%s: the cluster does not serve it (install its definition: proviso serve --print-config | kubectl apply -f -; then start this again)", gk[0], gk[1])
+		}
 		if meta.IsNoMatchError(err) {
 			f.unserved[gk] = true
 			continue
@@ -131,7 +134,7 @@ func (f *Facts) Covers(kinds [][2]string) error {
 func (f *Facts) Objects(group, kind, namespace string) ([]map[string]any, error) {
 	w := f.kinds[[2]string{group, kind}]
 	if w == nil {
-		return nil, fmt.Errorf("%s.%s is not served (install its definition, which serve --print-config prints)", kind, group)
+		return nil, fmt.Errorf("%s.%s is not watched (a kind that was installed later is seen after a restart)", kind, group)
 	}
 	if err := f.usable(w); err != nil {
 		return nil, err
@@ -279,57 +282,4 @@ func (f *Facts) named(ctx context.Context, w *watched, namespace, name string) (
 			return nil, missing
 		}
 	}
-}
-
-// pulse sees every byte of a listing or watch, and so whether the API server is still there: an event, a bookmark, a watch
-// that was begun, or a listing that was read to its end.
-type pulse struct {
-	next  http.RoundTripper
-	facts *Facts
-}
-
-// bookmarks is how often the API server sends one on a watch where nothing happens, and a little more.
-const bookmarks = 75 * time.Second
-
-func (p pulse) RoundTrip(r *http.Request) (*http.Response, error) {
-	var w *watched
-	for _, one := range p.facts.kinds {
-		if strings.HasSuffix(r.URL.Path, one.path) { // a proxy may have a path of its own before it
-			w = one
-		}
-	}
-	if w == nil {
-		return p.next.RoundTrip(r)
-	}
-	watch := r.URL.Query().Get("watch") != ""
-	if half := p.facts.limit() / 2; watch && half < bookmarks {
-		// Where nothing happens, bookmarks come too seldom for facts this young: the watch is begun anew instead.
-		r = r.Clone(r.Context())
-		q := r.URL.Query()
-		q.Set("timeoutSeconds", strconv.Itoa(max(1, int(half.Seconds()))))
-		r.URL.RawQuery = q.Encode()
-	}
-	answer, err := p.next.RoundTrip(r)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return answer, err
-	}
-	body := &heard{answer.Body, func() { w.alive.Store(p.facts.Now().UnixNano()) }}
-	if watch {
-		body.something()
-	}
-	answer.Body = body
-	return answer, nil
-}
-
-type heard struct {
-	io.ReadCloser
-	something func()
-}
-
-func (h *heard) Read(b []byte) (int, error) {
-	n, err := h.ReadCloser.Read(b)
-	if n > 0 {
-		h.something()
-	}
-	return n, err
 }

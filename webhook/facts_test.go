@@ -3,13 +3,16 @@ package webhook
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -99,5 +102,27 @@ func TestFactsOfASilentWatchAreUnknown(t *testing.T) {
 	}
 	if _, state, _ := f.Fact(within(0), engine.FactQuery{Kind: "Secret", Name: "x"}, nil); state != engine.FactUnknown {
 		t.Error("a kind that is not watched is answered for")
+	}
+}
+
+// Without its own kinds Proviso is never ready, so it ends and says why; what facts are told of another kind that is installed
+// later needs a restart.
+func TestFactsOfKindsThatAreNotServed(t *testing.T) {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	for _, kind := range []string{"Waiver", "Profile"} {
+		_, err := NewFacts(t.Context(), &rest.Config{Host: "http://127.0.0.1:1"}, mapper, [][2]string{{"velero.io", "Backup"}, {Group, kind}})
+		if err == nil || !strings.Contains(err.Error(), kind) || !strings.Contains(err.Error(), "serve --print-config") {
+			t.Errorf("%s: %v, want an error that says what to install", kind, err)
+		}
+	}
+	f, err := NewFacts(t.Context(), &rest.Config{Host: "http://127.0.0.1:1"}, mapper, [][2]string{{"velero.io", "Backup"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, state, err := f.Fact(within(0), engine.FactQuery{Group: "velero.io", Kind: "Backup"}, nil); state != engine.FactUnknown || err == nil || !strings.Contains(err.Error(), "restart") {
+		t.Errorf("%v, %v, want it unknown until a restart", state, err)
+	}
+	if _, err := f.Objects("velero.io", "Backup", ""); err == nil || !strings.Contains(err.Error(), "restart") {
+		t.Errorf("%v, want the word restart", err)
 	}
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -9,7 +8,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,7 +18,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/sync/semaphore"
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
@@ -43,7 +40,7 @@ type Server struct {
 	Ready func() error
 	// Drain is how long requests are still taken after the context ended: until every API server has heard of it.
 	Drain time.Duration
-	// MaxBytes is how many bytes of requests each handler may have in flight; 0 is 128 MiB.
+	// MaxBytes is how many bytes requests of each handler may take, as they come and once they are decoded; 0 is 128 MiB.
 	MaxBytes int64
 	Registry *prometheus.Registry
 	Metrics  *Metrics
@@ -92,7 +89,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.MaxBytes = 128 << 20
 	}
 	for path, h := range s.Handlers { // neither webhook can take what the other needs
-		server.Register(path, s.guarded(h.Budget, semaphore.NewWeighted(s.MaxBytes), h))
+		server.Register(path, s.guarded(h.Budget, newRoom(s.MaxBytes), h))
 	}
 	wg.Go(func() {
 		if err := server.Start(serving); err != nil {
@@ -141,7 +138,7 @@ func (s *Server) tls(c *tls.Config) {
 
 // guarded bounds what callers may cost before a handler sees them. The budget runs from here on: what a request waits and
 // is read for, its judging has not.
-func (s *Server) guarded(budget time.Duration, inFlight *semaphore.Weighted, next http.Handler) http.Handler {
+func (s *Server) guarded(budget time.Duration, inFlight *room, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		if s.draining.Load() {
@@ -166,9 +163,15 @@ func (s *Server) guarded(budget time.Duration, inFlight *semaphore.Weighted, nex
 			// The fail-open webhook lets in what is turned away: first there is a wait.
 			waiting, stop := context.WithDeadline(ctx, start.Add(budget/2))
 			defer stop()
-			body := &charged{ReadCloser: r.Body, ctx: waiting, to: inFlight, most: s.MaxBytes}
-			defer body.release()
-			if body.charge(smallest) != nil {
+			body := &charged{ReadCloser: r.Body, ctx: waiting, to: inFlight}
+			defer func() {
+				if ctx.Err() != nil { // a rule that was told to stop may not have stopped yet
+					time.AfterFunc(stopsWithin, body.release)
+					return
+				}
+				body.release()
+			}()
+			if body.come(smallest) != nil {
 				s.turnAway(w)
 				return
 			}
@@ -191,54 +194,6 @@ func (s *Server) turnAway(w http.ResponseWriter) {
 
 // errOver is why judging was stopped where the time was over.
 var errOver = errors.New("the time for an answer was over")
-
-// smallest is what any request is charged with, step how much at once while its body comes: what is only announced costs
-// nobody anything.
-const smallest, step = 64 << 10, 1 << 20
-
-// What a body becomes is many times its bytes where it is made of little: an object costs about perObject more than its
-// text does, any other value perValue.
-const perObject, perValue = 512, 32
-
-// charged is a body that is charged, as it comes, for what it will be once it is decoded.
-type charged struct {
-	io.ReadCloser
-	ctx     context.Context
-	to      *semaphore.Weighted
-	most    int64
-	read    int64 // and what it becomes
-	held    int64
-	refused bool
-}
-
-// errTurnedAway is a body that there was no room for.
-var errTurnedAway = errors.New("too many requests are in flight")
-
-func (c *charged) charge(n int64) error {
-	n = min(n, c.most-c.held) // one that alone is more than there is room for may be there alone
-	if n <= 0 {
-		return nil
-	}
-	if c.to.Acquire(c.ctx, n) != nil {
-		c.refused = true
-		return errTurnedAway
-	}
-	c.held += n
-	return nil
-}
-
-func (c *charged) release() { c.to.Release(c.held) }
-
-func (c *charged) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
-	c.read += int64(n) + perObject*int64(bytes.Count(p[:n], []byte("{"))) + perValue*int64(bytes.Count(p[:n], []byte(",")))
-	for c.read > c.held && c.held < c.most {
-		if bad := c.charge(step); bad != nil {
-			return 0, bad
-		}
-	}
-	return n, err
-}
 
 // ready is why the server is not ready; nil where it is.
 func (s *Server) ready() error {

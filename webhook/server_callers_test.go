@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -58,6 +59,51 @@ func TestServerDemandsClientCertificates(t *testing.T) {
 	with.CloseIdleConnections()
 	if answer, err := l.post(0); err == nil {
 		t.Errorf("of an authority that is trusted no more: %v", answer.Status)
+	}
+}
+
+// A session that could be resumed would carry what was found out about a caller beyond the authorities that are trusted now.
+func TestServerVerifiesCallersAtEachConnection(t *testing.T) {
+	authority, key, err := newAuthority(time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, private, err := pair(authority, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := newClientLeaf(ca, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trusted atomic.Pointer[x509.CertPool]
+	l := run(t, func() {}, func(s *Server) {
+		trusted.Store(x509.NewCertPool())
+		trusted.Load().AddCert(ca)
+		s.ClientCAs = trusted.Load
+	})
+	await(t, "ready", l.readyz)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		trusted.Store(x509.NewCertPool())
+		trusted.Load().AddCert(ca)
+		with := l.client.Transport.(*http.Transport).Clone()
+		with.DisableKeepAlives = true
+		with.TLSClientConfig.Certificates, with.TLSClientConfig.ClientSessionCache = []tls.Certificate{*leaf}, tls.NewLRUClientSessionCache(10)
+		with.TLSClientConfig.MinVersion, with.TLSClientConfig.MaxVersion = version, version
+		l.client = &http.Client{Transport: with}
+		for range 2 {
+			answer, err := l.post(0)
+			if err != nil || answer.StatusCode != http.StatusOK || answer.TLS.DidResume {
+				t.Errorf("%s: %v, %v; want an answer on a connection of its own", tls.VersionName(version), answer, err)
+				continue
+			}
+			_, _ = io.Copy(io.Discard, answer.Body) // the session is told of beside it
+			answer.Body.Close()
+		}
+		trusted.Store(x509.NewCertPool())
+		if answer, err := l.post(0); err == nil {
+			t.Errorf("%s, of an authority that is trusted no more: %v", tls.VersionName(version), answer.Status)
+		}
 	}
 }
 

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"proviso.dev/proviso/engine"
-	"proviso.dev/proviso/engine/report"
 	"proviso.dev/proviso/evidence"
 )
 
@@ -127,104 +122,4 @@ func export(ctx context.Context, s streams, folder, output, ref string, o *evide
 		fmt.Fprintf(s.err, "proviso: note: there are no OSCAL assessment results in it: %s\n", m.WithoutOSCAL)
 	}
 	return nil
-}
-
-// assessment writes OSCAL assessment results of what is exported.
-func assessment(w io.Writer, x *evidence.Exporting) error {
-	p := report.Period{From: x.First, Until: x.Last, Version: versionText(), Origin: x.Producer.Origin, Key: "sha256:" + x.Signer, Entries: entriesOf(x)}
-	if !x.Filter.From.IsZero() {
-		p.From = x.Filter.From
-	}
-	if !x.Filter.Until.IsZero() {
-		p.Until = x.Filter.Until
-	}
-	if len(x.Clusters) == 1 {
-		c := x.Clusters[0]
-		p.Cluster = report.PeriodCluster{UID: c.UID, Name: c.Name, Region: c.Region, Jurisdiction: c.Jurisdiction}
-	}
-	seen := map[engine.Digest]bool{}
-	for i := range x.Activations {
-		a := &x.Activations[i]
-		if seen[a.Pack] {
-			continue
-		}
-		seen[a.Pack] = true
-		set, err := packed(x.Folder, a)
-		if err != nil {
-			return err
-		}
-		p.Policies = append(p.Policies, set.Policies()...)
-	}
-	err := report.OSCAL(w, p)
-	if errors.Is(err, report.ErrNoControls) {
-		return &evidence.LeftOutError{Why: err.Error()}
-	}
-	return err
-}
-
-// entriesOf are the records of the period, as OSCAL takes them.
-func entriesOf(x *evidence.Exporting) iter.Seq2[report.Entry, error] {
-	return func(yield func(report.Entry, error) bool) {
-		for rec, err := range x.Records {
-			if err != nil {
-				yield(report.Entry{}, err)
-				return
-			}
-			e := report.Entry{Seq: rec.Seq, Digest: rec.Digest, At: rec.At, File: "../" + evidence.ExportDir + "/" + evidence.RecordsFile(rec.Seq)}
-			switch {
-			case !x.Filter.Within(rec.At) && rec.Gap == nil:
-				continue // it shows where the period begins or ends, and is no part of it
-			case rec.Decision != nil:
-				decided(&e, rec.Decision)
-			case rec.Hole != nil && rec.Hole.Kind == evidence.NotManifest:
-				continue
-			case rec.Hole != nil:
-				e.Missing = &report.Missing{Kind: "hole", Source: rec.Hole.Source, Reason: rec.Hole.Reason, Count: 1}
-			case rec.Gap != nil:
-				e.Missing = &report.Missing{Kind: "gap", Reason: rec.Gap.Reason, Count: max(1, rec.Gap.Lost)}
-			case rec.Population != nil:
-				e.Missing, err = unreadOf(x, rec.Population)
-			}
-			if err == nil && e.Results == nil && e.Missing == nil {
-				continue
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-// unreadOf is what a population knows to be there and was not read; nil is nothing. Names stay where the list of the
-// population stays.
-func unreadOf(x *evidence.Exporting, p *evidence.Population) (*report.Missing, error) {
-	list, err := x.Folder.Object(p.List)
-	if err != nil {
-		return nil, err
-	}
-	m := &report.Missing{Kind: "hole", Reason: "the list of the population has it as not read"}
-	for line := range bytes.Lines(list) {
-		var item evidence.Item
-		if err := evidence.Decode(bytes.TrimSuffix(line, []byte("\n")), &item); err != nil {
-			return nil, fmt.Errorf("read the list of the population: %w", err)
-		}
-		if item.Hole != nil && item.Hole.Kind != evidence.NotManifest {
-			m.Count++
-		}
-	}
-	if m.Count == 0 {
-		return nil, nil
-	}
-	return m, nil
-}
-
-func decided(e *report.Entry, d *evidence.Decision) {
-	s := &d.Subject
-	e.Event, e.Simulated, e.Refused = d.Event, d.Simulated, d.Answer != nil && !d.Answer.Allowed
-	e.Subject = report.PeriodSubject{APIVersion: s.APIVersion, Kind: s.Kind, Namespace: s.Namespace, Name: s.Name, Source: s.Source}
-	for i := range d.Results {
-		r := &d.Results[i]
-		e.Results = append(e.Results, report.PeriodResult{Policy: r.Policy, Digest: r.Digest, Verdict: r.Verdict, Effect: r.Effect, Violations: r.Violations,
-			Reason: r.Reason, Waiver: r.Waiver, Waived: r.Waived})
-	}
 }

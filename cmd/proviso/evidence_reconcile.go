@@ -31,8 +31,8 @@ wanted to be asked about, must name a record, and the record must be there. Name
 of the log (level Metadata is enough, rotated and gzipped files too). With --key what has no record becomes a signed gap in the first
 folder, which no replica may be writing then. The folders are not verified: proviso evidence verify does that.
 
-Exit codes: 0 every write has its record, 1 unreadable, 2 some have none, or nothing could be compared, 4 the log names a
-record that is not there, or says another thing.`,
+Exit codes: 0 every write has its record and every record its event, 1 unreadable, 2 some have none, the log may not be
+whole, or nothing could be compared, 4 the log names a record that is not there, or says another thing.`,
 		Example: `  proviso evidence reconcile replica-0 replica-1 --audit audit.log
   proviso evidence reconcile replica-0 --audit audit.log --audit audit-2027-01-31.log.gz --key cosign.key`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -48,7 +48,8 @@ record that is not there, or says another thing.`,
 			case output != "text" && output != "json":
 				return fmt.Errorf("-o %s: want text or json", output)
 			}
-			r := &reconciling{writers: writers, marks: map[string]bool{}, found: map[string]*foundGap{}, told: map[string]bool{}}
+			r := newReconciling()
+			r.writers = writers
 			for _, dir := range args {
 				if err := r.open(dir); err != nil {
 					return err
@@ -108,16 +109,19 @@ type Reconciled struct {
 	Missing      uint64 `json:"missing"`
 	Declared     uint64 `json:"declared"`
 	Different    uint64 `json:"different"`
-	// Twofold counts the writes that are two of these: one webhook answered, and another failed open.
+	// Twofold counts the writes that are two of these: one webhook answered, and another failed open; or a record of what
+	// was let in without one says that it was denied.
 	Twofold uint64 `json:"twofold"`
 	// Gaps are writes that were let in without a record, Signed how many of them were signed now.
 	Gaps   []*foundGap `json:"gaps"`
 	Signed uint64      `json:"signed"`
 	// Wrong is where the log names a record that is not there, or that says another thing.
 	Wrong []string `json:"wrong"`
-	// Unseen counts records of that time that no event names; the first are in UnseenRecords.
+	// Unseen counts records of that time that no event names; the first are in UnseenRecords. Outside counts those from before
+	// the first event and from after the last.
 	Unseen        uint64   `json:"unseen"`
 	UnseenRecords []string `json:"unseenRecords"`
+	Outside       uint64   `json:"outside"`
 }
 
 // foundGap is a gap, and in words the first writes that it is of. The words are not signed: the audit log has them, and a record
@@ -143,8 +147,14 @@ type reconciling struct {
 	// found are gaps by reason until there are many; told are all that were told, by event.
 	found map[string]*foundGap
 	told  map[string]bool
-	key   *cosign.Key
-	w     *producer.Writer
+	// unrecorded are the requests that were answered without a record as their events say, by uid.
+	unrecorded map[string]*auditEvent
+	key        *cosign.Key
+	w          *producer.Writer
+}
+
+func newReconciling() *reconciling {
+	return &reconciling{marks: map[string]bool{}, found: map[string]*foundGap{}, told: map[string]bool{}, unrecorded: map[string]*auditEvent{}}
 }
 
 // open reads what a folder says of itself, of gaps, and of what was to be judged.
@@ -237,14 +247,14 @@ func (r *reconciling) run(ctx context.Context, files []string) error {
 		}
 	}
 	for _, f := range r.folders {
+		strict := false
 		for segment := uint64(0); ; segment++ {
 			n, err := f.each(segment, func(rec *evidence.Record, _ engine.Digest) error {
-				if d := rec.Decision; d == nil || d.Answer == nil || f.saw(rec.Seq) || rec.At.Before(r.From) || rec.At.After(r.Until) {
-					return nil
+				if o := rec.Open; o != nil {
+					strict = o.Mode == producer.Strict
 				}
-				if r.Unseen++; r.Unseen <= mostTold {
-					what, about := describeRecord(rec, "")
-					r.UnseenRecords = append(r.UnseenRecords, fmt.Sprintf("%s, record %d of %s: %s %s", f.dir, rec.Seq, rec.At.Format(time.RFC3339), what, about))
+				if d := rec.Decision; d != nil && d.Answer != nil && !f.saw(rec.Seq) {
+					r.unnamed(f, rec, strict)
 				}
 				return nil
 			})
@@ -329,7 +339,7 @@ func (r *reconciling) exitCode() int {
 	switch {
 	case r.Different > 0:
 		return exitUnverified
-	case len(r.Gaps) > 0 || r.Declared > 0 || len(r.wanted) == 0 || r.Recorded == 0:
+	case len(r.Gaps) > 0 || r.Declared > 0 || len(r.wanted) == 0 || r.Recorded == 0 || r.Cut > 0 || r.Unseen > 0:
 		return exitIncomplete
 	}
 	return exitOK

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"net/url"
 	"os"
@@ -17,6 +18,8 @@ import (
 	admissionregistration "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"proviso.dev/proviso/engine"
 )
 
 // auditEvent is what is read of an event of the API server's audit log (audit.k8s.io/v1).
@@ -60,6 +63,20 @@ func (e *auditEvent) operation() admissionregistration.OperationType {
 		return admissionregistration.Delete
 	}
 	return ""
+}
+
+// fits reports whether a record of an operation can be of the event. Of an update that was not let in the log does not say
+// whether it would have created.
+func (e *auditEvent) fits(operation string) bool {
+	is := string(e.operation())
+	return operation == is || !e.admitted() && is == engine.Update && operation == engine.Create
+}
+
+var requests = maphash.MakeSeed()
+
+// request is a number for what was asked, the same in each copy of the event. The audit id alone is the client's to choose.
+func (e *auditEvent) request() uint64 {
+	return maphash.String(requests, strings.Join([]string{e.AuditID, e.Verb, e.RequestURI, e.Received.Format(time.RFC3339Nano)}, "\n")) | 1
 }
 
 // admitted reports whether the API server did what was asked.

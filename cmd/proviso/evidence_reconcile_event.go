@@ -51,6 +51,8 @@ func (r *reconciling) event(ctx context.Context, e *auditEvent) error {
 	switch {
 	case mark == markUnchanged:
 		r.Unchanged++
+	case mark == markUnrecorded && r.declaredRefusal(e, event):
+		r.Declared++
 	case mark == markUnrecorded && e.admitted():
 		reason = reasonLost
 	case mark != "" && mark != markUnrecorded && mark != markDryRun:
@@ -72,6 +74,9 @@ func (r *reconciling) event(ctx context.Context, e *auditEvent) error {
 		default:
 			r.Unjudged++
 		}
+	}
+	if mark == markUnrecorded && event != "" {
+		r.unrecorded[event] = e
 	}
 	if reason == "" {
 		return nil
@@ -130,22 +135,54 @@ func (r *reconciling) named(ctx context.Context, e *auditEvent, event, mark stri
 		r.differs(e, "record %d is not in %s", seq, f.dir)
 		return nil
 	}
-	f.see(seq)
+	another := f.see(seq, e.request())
 	l := &lines[i]
-	deletes := e.operation() == "DELETE"
 	switch {
 	case string(l.digest) != digest:
 		r.differs(e, "record %d of %s is another, %s", seq, f.dir, l.digest)
 	case !l.decides || l.event != event:
 		r.differs(e, "record %d of %s is not of the decision %s", seq, f.dir, event)
-	case l.group != e.Object.Group || l.namespace != "" && e.Object.Namespace != "" && l.namespace != e.Object.Namespace || l.name != "" && e.Object.Name != "" && l.name != e.Object.Name || deletes != (l.operation == engine.Delete):
+	case l.group != e.Object.Group || l.namespace != "" && e.Object.Namespace != "" && l.namespace != e.Object.Namespace || l.name != "" && e.Object.Name != "" && l.name != e.Object.Name || !e.fits(l.operation):
 		r.differs(e, "record %d of %s is of something else: %s of %s/%s", seq, f.dir, l.operation, l.namespace, l.name)
 	case e.admitted() && !l.allowed && e.Verb != "deletecollection":
 		r.differs(e, "record %d of %s says that it was denied", seq, f.dir)
+	case another:
+		r.differs(e, "another request names record %d of %s, too", seq, f.dir)
 	default:
 		r.Recorded++
 	}
 	return nil
+}
+
+// declaredRefusal reports whether a gap declares a request that was denied because no record could be kept.
+func (r *reconciling) declaredRefusal(e *auditEvent, event string) bool {
+	return !e.admitted() && slices.ContainsFunc(r.folders, func(f *recordedFolder) bool { return f.declared[event] })
+}
+
+// unnamed takes a record that no event names: one that came to be after its request was answered as unrecorded, or another.
+// Strict is whether the replica let nothing in of which it kept no record.
+func (r *reconciling) unnamed(f *recordedFolder, rec *evidence.Record, strict bool) {
+	d := rec.Decision
+	if e := r.unrecorded[d.Event]; e != nil {
+		switch {
+		case r.declaredRefusal(e, d.Event):
+		case e.admitted() && !d.Answer.Allowed && e.Verb != "deletecollection":
+			r.Twofold++ // it is a gap, too
+			r.differs(e, "record %d of %s says that it was denied, and the log that it was let in without a record", rec.Seq, f.dir)
+		case !e.admitted() && d.Answer.Allowed && strict:
+			r.Refused--
+			r.differs(e, "record %d of %s says that it was let in, and it was denied because no record could be kept", rec.Seq, f.dir)
+		}
+		return
+	}
+	if rec.At.Before(r.From) || rec.At.After(r.Until) {
+		r.Outside++
+		return
+	}
+	if r.Unseen++; r.Unseen <= mostTold {
+		what, about := describeRecord(rec, "")
+		r.UnseenRecords = append(r.UnseenRecords, fmt.Sprintf("%s, record %d of %s: %s %s", f.dir, rec.Seq, rec.At.Format(time.RFC3339), what, about))
+	}
 }
 
 func (r *reconciling) differs(e *auditEvent, format string, args ...any) {

@@ -20,7 +20,7 @@ type recordedFolder struct {
 	dir    string
 	fsys   fs.FS
 	origin string
-	// kept are the files read last, seen the records that an event names.
+	// kept are the files read last, seen which request names a record, by seq; 0 is none.
 	kept     map[uint64][]recordedLine
 	order    []uint64
 	seen     []uint64
@@ -120,14 +120,14 @@ func (f *recordedFolder) ended(next time.Time) {
 	}
 }
 
-// see notes that an event names a record.
-func (f *recordedFolder) see(seq uint64) {
-	if need := int(seq/64) + 1; need > len(f.seen) {
+// see notes that a request names a record, and reports whether another one does.
+func (f *recordedFolder) see(seq, request uint64) (another bool) {
+	if need := int(seq) + 1; need > len(f.seen) {
 		f.seen = append(f.seen, make([]uint64, need-len(f.seen))...)
 	}
-	f.seen[seq/64] |= 1 << (seq % 64)
+	another = f.seen[seq] != 0 && f.seen[seq] != request
+	f.seen[seq] = request
+	return another
 }
 
-func (f *recordedFolder) saw(seq uint64) bool {
-	return int(seq/64) < len(f.seen) && f.seen[seq/64]&(1<<(seq%64)) != 0
-}
+func (f *recordedFolder) saw(seq uint64) bool { return seq < uint64(len(f.seen)) && f.seen[seq] != 0 }

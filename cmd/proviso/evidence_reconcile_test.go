@@ -85,6 +85,10 @@ func TestReconcile(t *testing.T) {
 		t.Fatal(err)
 	}
 	fine := auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], nil) + auditLine("a-2", "patch", "velero", "two", 201, marks["u-2"], nil) + auditLine("a-3", "create", "velero", "bad", 403, marks["u-3"], nil) + auditLine("a-4", "create", "velero", "four", 201, marks["u-4"], nil)
+	lines := strings.SplitAfter(fine, "\n")[:4]
+	lost := func(uid string) map[string]string {
+		return marksOf("fail.proviso.dev", map[string]string{"decision": uid, "record": markUnrecorded})
+	}
 	otherwise := func(uid, from, to string) map[string]string {
 		changed := marksOf("", nil)
 		for k, v := range marks[uid] {
@@ -110,7 +114,7 @@ func TestReconcile(t *testing.T) {
 	}{
 		"all have their record":               {fine, 0, "4 name their record"},
 		"rotated and compressed":              {rotated.String(), 0, "4 name their record"},
-		"half an event at the end":            {fine + `{"kind":"Event","auditID":"a`, 0, "1 file ends in half an event"},
+		"half an event at the end":            {fine + `{"kind":"Event","auditID":"a`, 2, "1 file ends in half an event, which was left out: the log may not be whole"},
 		"half an event in the middle":         {`{"kind":"Event","auditID":"a` + "\n" + fine, 1, "audit.log:1: it is no event"},
 		"what is no audit log":                {`{"kind":"Pod"}` + "\n", 1, "no auditID, stage or verb"},
 		"no event":                            {"", 2, "nothing was compared"},
@@ -118,12 +122,12 @@ func TestReconcile(t *testing.T) {
 		"nobody answered":                     {fine + auditLine("a-5", "create", "velero", "five", 201, map[string]string{failedOpen + "round_0_index_1": "ignore.proviso.dev"}, nil), 2, "failed open: nobody answered, and the API server let it in\n  audit:a-5: create schedules.velero.io velero/five by ann at 20"},
 		"another webhook failed open":         {fine + auditLine("a-5", "get", "velero", "five", 200, map[string]string{failedOpen + "round_0_index_1": "other.example.org"}, nil), 0, ""},
 		"an answer without a record":          {fine + auditLine("a-5", "create", "velero", "five", 201, unmarked, nil), 2, "names no record\n  u-9: create schedules.velero.io velero/five by ann at 20"},
-		"an answer that could not be kept":    {fine + auditLine("a-5", "create", "velero", "five", 201, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), nil), 2, "answered without a record\n  u-9: create"},
-		"denied, and that could not be kept":  {fine + auditLine("a-5", "create", "velero", "five", 403, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), nil), 0, ""},
+		"an answer that could not be kept":    {fine + auditLine("a-5", "create", "velero", "five", 201, lost("u-9"), nil), 2, "answered without a record\n  u-9: create"},
+		"denied, and that could not be kept":  {fine + auditLine("a-5", "create", "velero", "five", 403, lost("u-9"), nil), 0, ""},
 		"denied by somebody else":             {fine + auditLine("a-5", "create", "velero", "five", 403, nil, nil), 0, "1 was not let in, and names no record"},
-		"one answered, another failed open":   {fine + auditLine("a-5", "create", "velero", "one", 201, with(marks["u-1"], failedOpen+"round_0_index_1", "ignore.proviso.dev"), nil), 2, "1 of them counts twice"},
+		"one answered, another failed open":   {strings.Join(lines[1:], "") + auditLine("a-1", "create", "velero", "one", 201, with(marks["u-1"], failedOpen+"round_0_index_1", "ignore.proviso.dev"), nil), 2, "1 of them counts twice"},
 		"a user who writes on terminals":      {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"user": map[string]any{"username": "ann\x1b[2J\nbob"}}), 2, "velero/five by ann\uFFFD[2J bob at"},
-		"a subresource":                       {fine + auditLine("a-5", "create", "velero", "five", 201, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markUnrecorded}), map[string]any{"objectRef": map[string]any{"resource": "pods", "subresource": "exec", "namespace": "velero", "name": "five"}}), 2, "create pods/exec velero/five by ann"},
+		"a subresource":                       {fine + auditLine("a-5", "create", "velero", "five", 201, lost("u-9"), map[string]any{"objectRef": map[string]any{"resource": "pods", "subresource": "exec", "namespace": "velero", "name": "five"}}), 2, "create pods/exec velero/five by ann"},
 		"a dry run":                           {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"requestURI": "/x?dryRun=All"}), 0, ""},
 		"a deletion that was only tried":      {fine + auditLine("a-5", "delete", "velero", "five", 200, marksOf("fail.proviso.dev", map[string]string{"decision": "u-9", "record": markDryRun}), nil), 0, ""},
 		"the first stage of a request":        {fine + auditLine("a-5", "create", "velero", "five", 201, nil, map[string]any{"stage": "RequestReceived"}), 0, ""},
@@ -142,8 +146,17 @@ func TestReconcile(t *testing.T) {
 		"a mark that is none":                 {fine + auditLine("a-5", "create", "velero", "one", 201, otherwise("u-1", "sha256", "sha1 sha256"), nil), 4, "it names no record, but says"},
 		"another object":                      {fine + auditLine("a-5", "create", "velero", "five", 201, marks["u-1"], nil), 4, "is of something else"},
 		"another operation":                   {fine + auditLine("a-5", "delete", "velero", "one", 200, marks["u-1"], nil), 4, "is of something else"},
+		"an update of what was created":       {fine + auditLine("a-5", "update", "velero", "one", 200, marks["u-1"], nil), 4, "is of something else: CREATE"},
+		"an update that was denied":           {strings.ReplaceAll(fine, `"verb":"create"`, `"verb":"update"`), 0, "4 name their record"},
+		"a record that two requests name":     {fine + auditLine("a-5", "create", "velero", "one", 201, marks["u-1"], nil), 4, "another request names record"},
+		"two requests by one audit id":        {fine + auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], map[string]any{"requestURI": "/again"}), 4, "another request names record"},
+		"denied unrecorded, on record let in": {strings.Join(lines[1:], "") + auditLine("a-1", "create", "velero", "one", 403, lost("u-1"), nil), 4, "says that it was let in, and it was denied because no record could be kept"},
+		"let in unrecorded, on record denied": {lines[0] + lines[1] + lines[3] + auditLine("a-3", "create", "velero", "bad", 201, lost("u-3"), nil), 4, "says that it was denied, and the log that it was let in without a record"},
+		"let in unrecorded, and on record":    {strings.Join(lines[1:], "") + auditLine("a-1", "create", "velero", "one", 201, lost("u-1"), nil), 2, "answered without a record\n  u-1: create"},
+		"files that overlap":                  {fine + fine, 0, "8 name their record"},
 		"let in, and the record says denied":  {fine + auditLine("a-5", "create", "velero", "bad", 201, marks["u-3"], nil), 4, "says that it was denied"},
-		"records that no event names":         {auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], map[string]any{"requestReceivedTimestamp": "2020-01-01T00:00:00.000000Z"}) + auditLine("a-2", "patch", "velero", "two", 201, marks["u-2"], nil), 0, "2 records named by no event"},
+		"records that no event names":         {auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], map[string]any{"requestReceivedTimestamp": "2020-01-01T00:00:00.000000Z"}) + auditLine("a-2", "patch", "velero", "two", 201, marks["u-2"], nil), 2, "2 records named by no event: the log may not be whole"},
+		"a part of the log":                   {lines[0], 0, "3 records are from before or after the time of the log"},
 		"the same event twice, and no record": {fine + auditLine("a-5", "create", "velero", "five", 201, nil, nil) + auditLine("a-5", "create", "velero", "five", 201, nil, nil), 2, "1 without a record is told again"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +203,8 @@ func TestReconcileSignsGaps(t *testing.T) {
 	if code, out := reconciled(t, w.dir, log, "--key", ref); code != 1 || !strings.Contains(out, "open evidence") {
 		t.Errorf("with another key: exit code %d: %s", code, out)
 	}
-	r := &reconciling{marks: map[string]bool{}, found: map[string]*foundGap{}, told: map[string]bool{}, key: w.key}
+	r := newReconciling()
+	r.key = w.key
 	file := filepath.Join(t.TempDir(), "audit.log")
 	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
 		t.Fatal(err)
@@ -252,6 +266,35 @@ func TestReconcileOfWhatAGapDeclares(t *testing.T) {
 		log := auditLine("a-1", "create", "velero", "one", 201, marks["u-1"], nil) + auditLine("a-5", "create", "velero", "five", 201, lost, nil)
 		if code, out := reconciled(t, w.dir, log); code != want {
 			t.Errorf("%s: exit code %d, want %d: %s", event, code, want, out)
+		}
+	}
+}
+
+// A record that came to be after its request was answered without one: in mode strict that was denied, in another it may have
+// been denied by somebody else, and a gap may say so.
+func TestReconcileOfARecordThatCameTooLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		mode string
+		gap  []string
+		code int
+	}{
+		"strict":           {producer.Strict, nil, 4},
+		"batch":            {producer.Batch, nil, 0},
+		"strict, and told": {producer.Strict, []string{"u-1"}, 2},
+	} {
+		w, marks := recordedRun(t, c.mode)
+		if c.gap != nil {
+			if err := w.append(t.Context(), evidence.Record{Gap: &evidence.Gap{Lost: 1, Reason: "too slow", Events: c.gap}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.close("stopped"); err != nil {
+			t.Fatal(err)
+		}
+		log := auditLine("a-1", "create", "velero", "one", 403, marksOf("fail.proviso.dev", map[string]string{"decision": "u-1", "record": markUnrecorded}), nil) +
+			auditLine("a-2", "patch", "velero", "two", 201, marks["u-2"], nil) + auditLine("a-3", "create", "velero", "bad", 403, marks["u-3"], nil) + auditLine("a-4", "create", "velero", "four", 201, marks["u-4"], nil)
+		if code, out := reconciled(t, w.dir, log); code != c.code {
+			t.Errorf("%s: exit code %d, want %d: %s", name, code, c.code, out)
 		}
 	}
 }

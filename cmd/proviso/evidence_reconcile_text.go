@@ -34,8 +34,9 @@ func (r *reconciling) text(w io.Writer) error {
 	for _, unseen := range r.UnseenRecords {
 		say(true, "no event: %s", unseen)
 	}
-	say(r.Unseen > 0, "%s named by no event: the answer did not arrive, the log leaves the request out, or it came from elsewhere than the API server", countOf(r.Unseen, "record", "records"))
-	say(r.Cut > 0, "%s in half an event, which was left out", countOf(r.Cut, "file ends", "files end"))
+	say(r.Unseen > 0, "%s named by no event: the log may not be whole; or its policy leaves out what was denied, an answer did not arrive in time, one request was asked about more than once as deletecollection is, or somebody else than the API server asked", countOf(r.Unseen, "record", "records"))
+	say(r.Outside > 0 && r.Writes > 0, "%s from before or after the time of the log: give all of it, or know why it is only a part", countOf(r.Outside, "record is", "records are"))
+	say(r.Cut > 0, "%s in half an event, which was left out: the log may not be whole", countOf(r.Cut, "file ends", "files end"))
 	say(r.StatusWrites > 0, "of updates by Velero's server the API server does not ask where they write status alone, and the log does not show what they wrote")
 	say(len(r.wanted) == 0, "nothing in the folders says what was to be judged: writes that nobody was asked about could not be told")
 	say(r.Writes == 0, "no write is in the log: nothing was compared")
@@ -60,7 +61,7 @@ func (r *reconciling) text(w io.Writer) error {
 	} {
 		say(i == 0 || part.n > 0, "  %s", countOf(part.n, part.one, part.many))
 	}
-	say(r.Twofold > 0, "  %s twice: one webhook answered, and another failed open", countOf(r.Twofold, "of them counts", "of them count"))
+	say(r.Twofold > 0, "  %s twice: one webhook answered and another failed open, or there is a record after all", countOf(r.Twofold, "of them counts", "of them count"))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

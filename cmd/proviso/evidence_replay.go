@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -22,8 +24,8 @@ func evidenceReplayCommand(s streams) *cobra.Command {
 		Use:   "replay FOLDER | BUNDLE.tar",
 		Short: "Judge again what was recorded, and compare",
 		Long: `Judge again the recorded inputs by the recorded policies and facts at the recorded time, and compare every verdict. What
-does not verify is not replayed. Exit codes: 0 all equal, 1 unreadable, 2 something was erased or left out, 4 it does not
-verify, or a verdict differs.`,
+does not verify is not replayed. Exit codes: 0 all equal, 1 unreadable, 2 something was not judged, or cannot be judged again:
+it was erased or left out, or ended by a limit; 4 it does not verify, or a verdict differs.`,
 		Example: "  proviso evidence replay evidence",
 		Args:    oneArg(evidenceWanted),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -59,7 +61,7 @@ verify, or a verdict differs.`,
 			defer folder.Close()
 			r, err := replay(c.Context(), folder)
 			if err != nil {
-				return err
+				return errors.New(printable(err.Error())) // it may quote what is recorded
 			}
 			r.RecordsLeftOut = v.LeftOut
 			if output == "json" {
@@ -72,7 +74,7 @@ verify, or a verdict differs.`,
 				return err
 			case len(r.Differences) > 0:
 				return exitCode(exitUnverified)
-			case r.Erased > 0 || r.ValuesLeftOut > 0 || r.RecordsLeftOut > 0 || r.Records == 0:
+			case r.Records == 0 || r.Unrepeatable > 0 || r.NotJudged > r.Refused || r.Erased > 0 || r.ValuesLeftOut > 0 || r.RecordsLeftOut > 0:
 				return exitCode(exitIncomplete)
 			}
 			return nil
@@ -129,6 +131,9 @@ func replay(ctx context.Context, folder *evidence.Folder) (*replayed, error) {
 				}
 			}
 			sets[rec.Seq] = packs[a.Pack]
+			if holds := packs[a.Pack].Digest(); holds != a.PolicySet {
+				r.Differences = append(r.Differences, evidence.Difference{Seq: rec.Seq, Subject: "the policies put into force", Recorded: string(a.PolicySet), Replayed: string(holds)})
+			}
 		}
 		if rec.Decision == nil {
 			continue
@@ -169,23 +174,29 @@ func packed(folder *evidence.Folder, a *evidence.Activation) (*engine.Set, error
 	if err != nil {
 		return nil, err
 	}
-	set, err := pack.Set()
-	if err == nil && set.Digest() != a.PolicySet {
-		err = fmt.Errorf("the pack holds %s, and %s was put into force", set.Digest(), a.PolicySet)
-	}
-	return set, err
+	return pack.Set()
 }
 
 func replayText(w io.Writer, r *replayed) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	// What is recorded may be anything, and no name hides that something differs.
+	plain := func(text string) string { return printable(strings.Join(strings.Fields(text), " ")) }
 	for _, d := range r.Differences {
-		fmt.Fprintf(table, "record %d\t%s\t%s\n\trecorded\t%s\n\treplayed\t%s\n", d.Seq, d.Subject, d.Policy, d.Recorded, d.Replayed)
+		fmt.Fprintf(table, "record %d\t%s\t%s\n\trecorded\t%s\n\treplayed\t%s\n", d.Seq, plain(d.Subject), plain(d.Policy), plain(d.Recorded), plain(d.Replayed))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%s judged again, %s: %d differ, %d ended by a limit and not compared\n",
-		countOf(r.Records, "record", "records"), countOf(r.Results, "result", "results"), len(r.Differences), r.Unrepeatable)
+	text := fmt.Sprintf("%s judged again, %s: %d differ\n", countOf(r.Records-r.NotJudged, "record", "records"), countOf(r.Results, "result", "results"), len(r.Differences))
+	if r.Unrepeatable > 0 {
+		text += fmt.Sprintf("%s not compared: ended by a limit of time or memory, which other machines have elsewhere\n", countOf(r.Unrepeatable, "result", "results"))
+	}
+	if n := r.NotJudged - r.Refused; n > 0 {
+		text += fmt.Sprintf("%s not judged again: what was asked is recorded as not judged, for a problem with it\n", countOf(n, "record", "records"))
+	}
+	if r.Refused > 0 {
+		text += fmt.Sprintf("%s not judged again: what was asked was refused before any policy was, for a problem with it\n", countOf(r.Refused, "record", "records"))
+	}
 	if r.Erased > 0 {
 		text += fmt.Sprintf("%s not judged again: what was judged, or known around it, was erased\n", countOf(r.Erased, "record", "records"))
 	}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,33 +27,28 @@ type reports struct {
 	trust *evidence.Trust
 	now   func() time.Time
 	state atomic.Pointer[readReports]
+	// followed is the log that was read last; whoever reads has it alone.
+	followed *followedLog
+}
+
+// followedLog is a log as it was read: what is read next must continue it.
+type followedLog struct {
+	checkpoint     []byte
+	origin, signer string
 }
 
 // readReports are the reports as they were read: up to a seal.
 type readReports struct {
-	seal    string
-	backups map[backupName]*lastScan
-	// doubt is what the newest scan did not read and belongs to no backup that it found: others may be behind it.
-	doubt string
+	seal string
+	// backups are by name and source: a Restore names no source, and two buckets may have backups of one name.
+	backups map[backupName]map[string]*scanned
+	// doubts are what the newest scan of a source did not read and belongs to no backup: others may be behind it.
+	doubts map[string]string
 	// err is why nothing is known.
 	err error
 }
 
 type backupName struct{ namespace, name string }
-
-// lastScan is what a scan said of a backup.
-type lastScan struct {
-	at  time.Time
-	run string
-	// folders are where the backup lies, by source.
-	folders map[string]string
-	// looked is whether what the backup holds was looked into, and not the Backup alone; whole whether all of it was read.
-	looked, whole           bool
-	fails, unknowns, waived []any
-}
-
-// backupKinds are the subjects that speak of a backup, and have its name.
-var backupKinds = map[[2]string]bool{{"velero.io", "Backup"}: true, {artifacts, "BackupContents"}: true, {artifacts, "RestorePlan"}: true}
 
 // Fact answers a query for a LastScan by the name of a backup; everything else the other source answers.
 func (r *reports) Fact(_ context.Context, q engine.FactQuery, about *engine.Subject) (any, engine.FactState, error) {
@@ -67,18 +62,14 @@ func (r *reports) Fact(_ context.Context, q engine.FactQuery, about *engine.Subj
 		return nil, engine.FactUnknown, fmt.Errorf("%w: %w", state.err, engine.ErrDoubtful)
 	}
 	name := backupName{q.Namespace, q.Name}
-	last := state.backups[name]
-	switch {
-	case last == nil && state.doubt != "":
-		return nil, engine.FactUnknown, fmt.Errorf("no scan found backup %s, and the last did not read everything: %s", q.Name, state.doubt)
-	case last == nil:
+	found := state.backups[name]
+	if len(found) == 0 {
+		for _, source := range slices.Sorted(maps.Keys(state.doubts)) {
+			return nil, engine.FactUnknown, fmt.Errorf("no scan found backup %s, and the last did not read everything: %s", q.Name, state.doubts[source])
+		}
 		return nil, engine.FactAbsent, nil
 	}
-	return map[string]any{
-		"apiVersion": artifacts + "/v1alpha1", "kind": "LastScan", "metadata": map[string]any{"name": name.name, "namespace": name.namespace},
-		"at": last.at.UTC().Format(time.RFC3339), "run": last.run, "contents": last.looked, "complete": last.looked && last.whole,
-		"fails": last.fails, "unknowns": last.unknowns, "waived": last.waived,
-	}, engine.FactFound, nil
+	return name.lastScan(found), engine.FactFound, nil
 }
 
 // beside answers from the reports what they know, and everything else from another source.
@@ -99,13 +90,16 @@ func (b beside) Fact(ctx context.Context, q engine.FactQuery, about *engine.Subj
 func (r *reports) keep(ctx context.Context, every time.Duration, log *slog.Logger) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	if r.trust == nil {
+		log.Warn("who signs the reports of scans is not established: whoever can write them is believed (name the key with --trust)", "dir", r.dir)
+	}
 	told := ""
 	for {
 		err := r.read()
 		if text := fmt.Sprint(err); text != told && err != nil {
 			log.Error("the reports of scans are not known: what depends on them is unknown", "dir", r.dir, "error", text)
 		} else if text != told {
-			log.Info("the reports of scans are read", "dir", r.dir, "seal", r.state.Load().seal, "backups", len(r.state.Load().backups))
+			log.Info("the reports of scans are read", "dir", r.dir, "seal", r.state.Load().seal, "backups", len(r.state.Load().backups), "signer", r.followed.signer)
 		}
 		told = fmt.Sprint(err)
 		select {
@@ -139,10 +133,23 @@ func (r *reports) readNewer(before *readReports) *readReports {
 	if before != nil && before.seal == seal {
 		return before
 	}
-	v, err := evidence.Verify(fsys, evidence.Options{Trust: r.trust, Now: r.now()})
+	checkpoint, err := fs.ReadFile(fsys, evidence.CheckpointFile)
+	if err != nil {
+		return fail(err)
+	}
+	against := [][]byte{checkpoint}
+	if r.followed != nil {
+		against = [][]byte{r.followed.checkpoint, checkpoint}
+	}
+	v, err := evidence.Verify(fsys, evidence.Options{Trust: r.trust, Now: r.now(), Against: against})
 	switch {
 	case err != nil:
 		return fail(err)
+	case r.followed != nil && v.Signer != "" && (v.Signer != r.followed.signer || v.Producer.Origin != r.followed.origin):
+		return fail(fmt.Errorf("it is the log %s, signed by %s, and what was read before is the log %s, signed by %s: where that is meant, start proviso serve again",
+			v.Producer.Origin, v.Signer, r.followed.origin, r.followed.signer))
+	case r.followed != nil && slices.ContainsFunc(v.Problems, notFollowed):
+		return fail(fmt.Errorf("it does not continue what was read before: %s", v.Problems[slices.IndexFunc(v.Problems, notFollowed)].Text))
 	case len(v.Problems) > 0:
 		return fail(&evidence.NotVerified{Problems: v.Problems})
 	}
@@ -151,11 +158,17 @@ func (r *reports) readNewer(before *readReports) *readReports {
 		return fail(err)
 	}
 	defer folder.Close()
-	read := &readReports{seal: seal, backups: map[backupName]*lastScan{}}
+	read := &readReports{seal: seal, backups: map[backupName]map[string]*scanned{}, doubts: map[string]string{}}
 	if err := read.scans(folder, v); err != nil {
 		return fail(err)
 	}
+	r.followed = &followedLog{checkpoint: checkpoint, origin: v.Producer.Origin, signer: v.Signer}
 	return read
+}
+
+// notFollowed reports whether a problem is that the log does not continue the first checkpoint it was held against.
+func notFollowed(p evidence.Problem) bool {
+	return p.Place == "--against 1" && (p.Code == evidence.Rollback || p.Code == evidence.SplitView)
 }
 
 // newestSeal names the newest seal that is whole, with what it seals.
@@ -173,133 +186,4 @@ func newestSeal(fsys fs.FS) (string, error) {
 		return "", err
 	}
 	return path.Base(path.Dir(newest)) + " " + string(evidence.DigestOf(raw)), nil
-}
-
-// scans takes what the newest scan that looked into a backup said of it; of one that none looked into, what the newest said
-// that saw it.
-func (r *readReports) scans(folder *evidence.Folder, v *evidence.Verified) error {
-	scans := v.Scans()
-	var this *runReports
-	for rec, err := range folder.Records() {
-		if err != nil {
-			return err
-		}
-		if len(scans) == 0 || rec.Seq < scans[0].First {
-			continue
-		}
-		if rec.Seq == scans[0].First {
-			this = &runReports{run: &scans[0], found: map[backupName]*lastScan{}}
-		}
-		if err := this.take(folder, &rec.Record); err != nil {
-			return err
-		}
-		if rec.Seq < this.run.Last {
-			continue
-		}
-		scans = scans[1:]
-		if this.simulated {
-			continue // a scan by another clock proves no age
-		}
-		r.doubt = this.unread()
-		for name, found := range this.found {
-			if was := r.backups[name]; was == nil || found.looked || !was.looked {
-				r.backups[name] = found
-			}
-		}
-	}
-	return nil
-}
-
-// runReports are what one scan says of backups.
-type runReports struct {
-	run   *evidence.Run
-	found map[backupName]*lastScan
-	holes []*evidence.Hole
-	// simulated is whether it judged by another clock.
-	simulated bool
-}
-
-func (r *runReports) take(folder *evidence.Folder, rec *evidence.Record) error {
-	switch {
-	case rec.Hole != nil:
-		r.holes = append(r.holes, rec.Hole)
-	case rec.Population != nil && rec.Population.Holes > 0:
-		raw, err := folder.Object(rec.Population.List)
-		if err != nil {
-			return err
-		}
-		for line := range strings.Lines(string(raw)) {
-			var item evidence.Item
-			if err := evidence.Decode([]byte(strings.TrimSuffix(line, "\n")), &item); err != nil {
-				return err
-			}
-			if item.Hole != nil {
-				r.holes = append(r.holes, item.Hole)
-			}
-		}
-	case rec.Decision != nil:
-		r.decision(rec.Decision)
-	}
-	return nil
-}
-
-func (r *runReports) decision(d *evidence.Decision) {
-	r.simulated = r.simulated || d.Simulated
-	sub := &engine.Subject{APIVersion: d.Subject.APIVersion, Kind: d.Subject.Kind}
-	if !backupKinds[[2]string{sub.Group(), sub.Kind}] {
-		return
-	}
-	if _, within := (engine.Position{File: d.Subject.File}).Archive(); within {
-		return // a Backup that is itself in a backup
-	}
-	name := backupName{d.Subject.Namespace, d.Subject.Name}
-	last := r.found[name]
-	if last == nil {
-		last = &lastScan{at: r.run.Start, run: r.run.ID, whole: true, folders: map[string]string{}, fails: []any{}, unknowns: []any{}, waived: []any{}}
-		r.found[name] = last
-	}
-	if sub.Kind == "BackupContents" {
-		last.looked = true
-	}
-	last.folders[d.Subject.Source] = path.Dir(d.Subject.File)
-	for i := range d.Results {
-		said := &d.Results[i]
-		entry := map[string]any{"policy": said.Policy, "severity": said.Severity, "kind": sub.Kind}
-		switch {
-		case said.Verdict != engine.Fail.String() && said.Verdict != engine.Unknown.String():
-		case said.Waived:
-			last.waived = append(last.waived, entry)
-		case said.Verdict == engine.Fail.String():
-			last.fails = append(last.fails, entry)
-		default:
-			last.unknowns = append(last.unknowns, entry)
-		}
-	}
-}
-
-// unread lays what was not read to the backup in whose folder it lies, and to every backup of its source where it lies in
-// none; then it says what that is.
-func (r *runReports) unread() (doubt string) {
-	for _, hole := range r.holes {
-		if hole.Kind == unreadKinds[engine.NotManifest] {
-			continue
-		}
-		var own, same []*lastScan
-		for _, last := range r.found {
-			folder, there := last.folders[hole.Source]
-			if there && folder != "." && strings.HasPrefix(hole.File, folder+"/") {
-				own = append(own, last)
-			}
-			if there || hole.Source == "" {
-				same = append(same, last)
-			}
-		}
-		if own == nil {
-			own, doubt = same, strings.TrimSpace(hole.Source+" "+hole.File)+": "+hole.Reason
-		}
-		for _, last := range own {
-			last.whole = false
-		}
-	}
-	return doubt
 }

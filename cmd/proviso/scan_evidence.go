@@ -40,6 +40,8 @@ type recording struct {
 	// pending wait until a record is durable, err is what went wrong with one.
 	pending []func() error
 	err     error
+	// within is how long the end may take, and how long nothing may be signed while something is wrong.
+	within time.Duration
 }
 
 // listedItem is what the population says of an item; a hole has no input.
@@ -58,7 +60,7 @@ func (j *judging) beginRecording(ctx context.Context, s streams, in bundles.Sele
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{key: key, set: set, now: h.At, clusters: clustersOf(in.Profile)}
+	r := &recording{key: key, set: set, now: h.At, clusters: clustersOf(in.Profile), within: closeWithin}
 	program := evidence.Engine{Version: versionText(), Program: programDigest()}
 	r.seal = evidence.Seal{Run: rand.Text(), Kind: "scan", Engine: program, Started: time.Now().UTC(), Scope: h.Scope, Simulated: h.Simulated, PolicySet: set.Digest()}
 	r.Writer, err = producer.Open(ctx, j.evidence, producer.Options{Signer: key, Kind: "scan", Run: r.seal.Run, Scope: h.Scope, Engine: program,
@@ -82,12 +84,34 @@ func (j *judging) beginRecording(ctx context.Context, s streams, in bundles.Sele
 	return r, nil
 }
 
-// abandon ends a recording that failed.
+// mostReason bounds what a Close says of why.
+const mostReason = 500
+
+// abandon ends a recording that failed, though the context may be over.
 func (r *recording) abandon(ctx context.Context, err error) error {
 	if r.spool != nil {
 		err = errors.Join(err, r.spool.Close())
 	}
-	return errors.Join(err, r.Close(ctx, "failed: "+err.Error()))
+	reason := "failed: " + err.Error()
+	if len(reason) > mostReason {
+		reason = strings.ToValidUTF8(reason[:mostReason], "") + " …"
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.within)
+	defer cancel()
+	return errors.Join(err, r.Close(ctx, reason))
+}
+
+// signed waits until all that was recorded is signed, for as long as nothing is wrong or the log goes on all the same.
+func (r *recording) signed(ctx context.Context) ([]byte, error) {
+	for {
+		before := r.Stats().Signed
+		within, cancel := context.WithTimeout(ctx, r.within)
+		head, err := r.Checkpoint(within)
+		cancel()
+		if stats := r.Stats(); err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || stats.Trouble != nil && stats.Signed == before {
+			return head, err
+		}
+	}
 }
 
 // openKey opens the key that signs: the one named, or one of this user, which is made where there is none.
@@ -230,7 +254,7 @@ func (r *recording) list(ctx context.Context, in engine.Inspector) (err error) {
 	if _, err := r.Append(ctx, evidence.Record{Population: r.seal.Population}); err != nil {
 		return err
 	}
-	r.population, err = r.Checkpoint(ctx)
+	r.population, err = r.signed(ctx)
 	return err
 }
 
@@ -292,22 +316,37 @@ func (r *recording) enqueue(ctx context.Context, rec evidence.Record, keep ...an
 
 // finish closes the run and seals the folder.
 func (r *recording) finish(ctx context.Context, t engine.Trailer) error {
+	more := 0
 	for _, durable := range r.pending {
-		r.err = errors.Join(r.err, durable())
+		switch err := durable(); {
+		case err == nil:
+		case r.err == nil:
+			r.err = err
+		default:
+			more++
+		}
 	}
-	if r.err != nil {
+	switch {
+	case ctx.Err() != nil && (r.err == nil || errors.Is(r.err, context.Canceled)):
+		return r.abandon(ctx, errors.New("interrupted"))
+	case more > 0:
+		return r.abandon(ctx, fmt.Errorf("record: %w (and %d records after it)", r.err, more))
+	case r.err != nil:
 		return r.abandon(ctx, fmt.Errorf("record: %w", r.err))
-	}
-	if ctx.Err() != nil {
-		return r.abandon(context.WithoutCancel(ctx), errors.New("interrupted"))
 	}
 	r.seal.Complete, r.seal.Finished = t.Complete, time.Now().UTC()
 	if _, err := r.Append(ctx, evidence.Record{Close: &evidence.Close{Reason: "done"}}); err != nil {
 		return r.abandon(ctx, err)
 	}
-	if err := r.Seal(ctx, r.seal, r.population, r.key.Statement); err != nil {
+	_, err := r.signed(ctx)
+	if err == nil {
+		err = r.Seal(ctx, r.seal, r.population, r.key.Statement)
+	}
+	if err != nil {
 		return r.abandon(ctx, err)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.within)
+	defer cancel()
 	return errors.Join(r.spool.Close(), r.Close(ctx, "done"))
 }
 

@@ -130,7 +130,13 @@ func (j *journal) measured(registry *prometheus.Registry) error {
 		}),
 	}
 	if j.to != nil {
-		all = append(all, stat("copied_timestamp_seconds", "When what is sealed was copied to the bucket last, in Unix time; 0 is not yet.", func(producer.Stats) float64 { return float64(j.copied.Load()) }))
+		all = append(all, stat("copied_timestamp_seconds", "When what is sealed was copied to the bucket last, in Unix time; 0 is not yet.", func(producer.Stats) float64 { return float64(j.copied.Load()) }),
+			stat("copy_refused", "Whether the bucket holds another history of this log than the folder: it was rolled back, or is not the only one.", func(producer.Stats) float64 {
+				if j.copyRefused.Load() {
+					return 1
+				}
+				return 0
+			}))
 	}
 	for _, c := range all {
 		if err := registry.Register(c); err != nil {

@@ -3,12 +3,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"proviso.dev/proviso/evidence"
+	"proviso.dev/proviso/evidence/locked"
 	"proviso.dev/proviso/evidence/producer"
 )
 
@@ -61,5 +66,44 @@ func TestSealsAreWorthTheirSize(t *testing.T) {
 	}
 	if w.due(after(time.Minute)) || !w.due(after(2*time.Hour)) {
 		t.Error("much came, and a seal is not due each hour")
+	}
+}
+
+// Another history in the bucket than in the folder sounds an alarm until a copy succeeds, and stops nobody.
+func TestCopyRefusedIsAnAlarm(t *testing.T) {
+	w := recordedBy(t, producer.Strict, denyProfile, 0)
+	w.to = &copyTo{}
+	registry := prometheus.NewRegistry()
+	if err := w.measured(registry); err != nil {
+		t.Fatal(err)
+	}
+	alarm := func() float64 {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "proviso_evidence_copy_refused" {
+				return f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		t.Fatal("there is no such metric")
+		return 0
+	}
+	refused := fmt.Errorf("copy to s3://b: nothing was copied: %w", &locked.Refused{Code: evidence.Rollback, Place: "seals/000002", Text: "the bucket has seal 2"})
+	for n, c := range []struct {
+		err  error
+		want float64
+	}{{nil, 0}, {errors.New("no such host"), 0}, {refused, 1}, {errors.New("no such host"), 1}, {nil, 0}} {
+		err := w.compared(c.err)
+		if (err != nil) != (c.err != nil) || c.err == refused && !strings.Contains(err.Error(), "ALARM") {
+			t.Errorf("%d: %v", n, err)
+		}
+		if got := alarm(); got != c.want {
+			t.Errorf("%d: the alarm is %v after %v", n, got, c.err)
+		}
+		if err := w.ready(); err != nil {
+			t.Errorf("%d: not ready: %v", n, err)
+		}
 	}
 }

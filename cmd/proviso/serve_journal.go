@@ -50,6 +50,8 @@ type journal struct {
 	dir    string
 	to     *copyTo
 	copied atomic.Int64
+	// copyRefused is set while the bucket holds another history of the log than the folder.
+	copyRefused atomic.Bool
 	// sealed is when the last seal was made; the folder had sealedTo bytes after it, and took is how many it has itself.
 	sealed         time.Time
 	sealedTo, took int64

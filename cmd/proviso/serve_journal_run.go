@@ -80,11 +80,26 @@ func (j *journal) due(now time.Time) bool {
 // copy puts what is sealed into the bucket.
 func (j *journal) copy(ctx context.Context) error {
 	done, err := j.to.Copy(ctx, os.DirFS(j.dir), locked.CopyOptions{Until: j.to.until, Now: time.Now()})
-	if err != nil {
-		return fmt.Errorf("copy evidence: %w", err)
+	if err = j.compared(err); err != nil {
+		return err
 	}
 	j.copied.Store(time.Now().Unix())
 	j.log.Info("evidence is copied", "to", j.to.String(), "seal", done.Seal, "put", done.Put, "lockedUntil", done.Until)
+	return nil
+}
+
+// compared sounds the alarm where a copy found another history in the bucket than the folder's, and ends it once one succeeds.
+// Nobody is denied for it: what is recorded now is worth no less.
+func (j *journal) compared(err error) error {
+	refused, ok := errors.AsType[*locked.Refused](err)
+	switch {
+	case ok:
+		j.copyRefused.Store(true)
+		return fmt.Errorf("ALARM: folder and bucket do not tell of the same log (%s): the folder was rolled back or replaced, or somebody else writes to the bucket: copy evidence: %w", refused.Code, err)
+	case err != nil:
+		return fmt.Errorf("copy evidence: %w", err)
+	}
+	j.copyRefused.Store(false)
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	admissionregistration "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
 	"proviso.dev/proviso/bundles"
@@ -44,7 +45,7 @@ func writePolicy(t *testing.T, dir, match string) {
 	}
 }
 
-// started is a loader as it is after the start with a profile, in a cluster that serves two kinds.
+// started is a loader as it is after the start with a profile, in a cluster that serves two kinds beside our own.
 func started(t *testing.T, dir, profile string) *loader {
 	t.Helper()
 	file := filepath.Join(dir, "proviso.yaml")
@@ -62,7 +63,12 @@ func started(t *testing.T, dir, profile string) *loader {
 		t.Fatal(err)
 	}
 	l.plan = l.start
-	if l.facts, err = webhook.NewFacts(t.Context(), &rest.Config{Host: "http://127.0.0.1:1"}, meta.NewDefaultRESTMapper(nil), asked(l.sets().Closed)); err != nil {
+	own := schema.GroupVersion{Group: webhook.Group, Version: "v1alpha1"}
+	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{own})
+	for _, kind := range []string{"Waiver", "Profile"} {
+		mapper.Add(own.WithKind(kind), meta.RESTScopeRoot)
+	}
+	if l.facts, err = webhook.NewFacts(t.Context(), &rest.Config{Host: "http://127.0.0.1:1"}, mapper, asked(l.sets().Closed)); err != nil {
 		t.Fatal(err)
 	}
 	return l

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"proviso.dev/proviso/bundles"
 	"proviso.dev/proviso/engine"
@@ -20,8 +22,8 @@ type earlier struct {
 	*evidence.Previous
 	name   string
 	closer io.Closer
-	// then are the policies that were in force.
-	then []string
+	// then are the policies that were in force, by id.
+	then map[string]evidence.InForce
 }
 
 // since opens the evidence of the earlier scan, and tells the policies of it. What does not verify ends the scan before it
@@ -71,11 +73,33 @@ func openEarlier(p *evidence.Previous, err error) (*earlier, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the policies of the previous scan: %w", err), p.Close())
 	}
-	e := &earlier{Previous: p}
+	e := &earlier{Previous: p, then: map[string]evidence.InForce{}}
 	for _, policy := range pack.Policies {
-		e.then = append(e.then, policy.ID)
+		parameters := map[string]any{}
+		if len(policy.Parameters) > 0 {
+			d := json.NewDecoder(bytes.NewReader(policy.Parameters))
+			d.UseNumber()
+			if err := d.Decode(&parameters); err != nil {
+				return nil, errors.Join(fmt.Errorf("read the policies of the previous scan: the parameters of %s: %w", policy.ID, err), p.Close())
+			}
+		}
+		e.then[policy.ID] = inForce(policy.Digest, parameters, policy.Mode, policy.Unknown)
 	}
 	return e, nil
+}
+
+// inForce is what tells whether a policy is as it was. What --since itself sets is no change of it.
+func inForce(digest engine.Digest, parameters map[string]any, mode, unknown string) evidence.InForce {
+	parameters = maps.Clone(parameters)
+	delete(parameters, sinceParameter)
+	text := ""
+	if len(parameters) > 0 {
+		raw, err := json.Marshal(parameters) // keys are sorted
+		if text = string(raw); err != nil {
+			text = err.Error() // it is no number: nobody can tell, so it counts as changed
+		}
+	}
+	return evidence.InForce{Judges: string(digest) + " " + text, Modes: mode + " " + unknown}
 }
 
 // compare is the report with what changed since.
@@ -83,9 +107,9 @@ func (e *earlier) compare(r engine.Report, set *engine.Set) engine.Report {
 	if e == nil {
 		return r
 	}
-	var now []string
+	now := map[string]evidence.InForce{}
 	for _, p := range set.Policies() {
-		now = append(now, p.ID)
+		now[p.ID] = inForce(p.Digest, p.Params, p.Mode.String(), p.Unknown.String())
 	}
 	return e.Compare(r, e.name, e.then, now)
 }

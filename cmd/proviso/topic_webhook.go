@@ -70,9 +70,10 @@ Evidence
   The folder is sealed each hour, each day at least where little comes, and at the end: every file of it is signed. With
   --copy s3://BUCKET/PREFIX --keep 6y what is sealed is copied into a bucket under object lock (proviso evidence copy --help
   says what that needs). While the bucket does not answer requests are answered all the same, and the copy is tried again:
-  proviso_evidence_copied_timestamp_seconds says when it was made last.
-  --reports DIR --trust KEY reads the evidence folder of a scan, and denies the restore of a backup that its last run says
-  fails, or never saw. What is printed mounts no such folder: have the scan's CronJob and serve share a volume.
+  proviso_evidence_copied_timestamp_seconds says when it was made last, and proviso_evidence_copy_refused is 1 where the bucket
+  tells of another history than the folder.
+  --reports DIR --trust KEY reads the evidence folder of scans, and denies the restore of a backup that they say fails, or
+  never saw: a failure stands until a scan of the same source, by that policy, says otherwise. What is printed mounts no such folder: have the scan's CronJob and serve share a volume.
   --print-config with --evidence makes a StatefulSet with a volume for each replica, and mounts the key from a Secret.
   The API server's audit log bears each record's digest (record, beside decision and policy-set). Requests that the API
   server let in while nobody answered are in no record: proviso evidence reconcile finds them in that log.

@@ -51,7 +51,7 @@ type assessment struct {
 	// subjects are those that do not pass, each once.
 	subjects []PeriodSubject
 	seen     map[uuid]bool
-	// records counts the entries, lost what is missing.
+	// records counts those with results, lost what is missing.
 	records, lost uint64
 }
 
@@ -203,9 +203,9 @@ func (a *assessment) local(d *document) {
 // remarks says what the findings do not.
 func (a *assessment) remarks() string {
 	text := "A satisfied objective says that everything its policies apply to passed them, in this log and period. It does not say that a law or standard is satisfied. " +
-		"What does not apply to a policy is no result of it. " + plural(int(a.records), "record was", "records were") + " read."
+		"What does not apply to a policy is no result of it. " + plural(int(a.records), "record with results was", "records with results were") + " read."
 	if a.lost > 0 {
-		text += fmt.Sprintf(" %d were not judged or have no record, so no objective is satisfied.", a.lost)
+		text += fmt.Sprintf(" %d missing, so no objective is satisfied.", a.lost)
 	}
 	return text
 }

@@ -56,7 +56,7 @@ func (a *assessment) status(c counts, silent []string) oscalStatus {
 		why = append(why, "What is waived does not pass either: it is told as a risk.")
 	}
 	if a.lost > 0 {
-		why = append(why, fmt.Sprintf("%d were not judged or have no record: what the policies would have said of them is unknown.", a.lost))
+		why = append(why, fmt.Sprintf("%d missing, not judged, without a record or erased: what the policies would say of that is unknown.", a.lost))
 	}
 	if c.simulated > 0 {
 		why = append(why, plural(c.simulated, "verdict is", "verdicts are")+" by a simulated clock: what the real one would have given is unknown.")

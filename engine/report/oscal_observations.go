@@ -27,7 +27,7 @@ func (a *assessment) observations(d *document, add func(oscalObservation)) error
 		add(a.counted(p))
 	}
 	if a.lost > 0 {
-		o := a.observation(a.missing(), fmt.Sprintf("%d missing", a.lost), "What was not judged, or has no record. It might have concerned any policy.", a.Until)
+		o := a.observation(a.missing(), fmt.Sprintf("%d missing", a.lost), "What was not judged, has no record, or was erased. It might have concerned any policy.", a.Until)
 		o.Props = props("missing", a.lost)
 		add(o)
 	}
@@ -43,16 +43,16 @@ func (a *assessment) observation(id uuid, title, description string, at time.Tim
 
 // entry counts a record and adds what is to be told of it.
 func (a *assessment) entry(e *Entry, add func(oscalObservation)) error {
-	a.records++
 	if m := e.Missing; m != nil {
 		a.lost = max(a.lost, a.lost+max(m.Count, 1)) // a sum that overflows must not become 0, which is nothing missing
-		text := "Not judged, or without a record: " + markup(strings.TrimPrefix(m.Source+": "+m.Reason, ": ")) + "."
-		o := a.observation(a.uuid("missing", e.Seq, e.Digest), markup(cmp.Or(m.Kind, "missing")), text, e.At)
+		text := "Missing: " + markup(strings.TrimPrefix(m.Source+": "+m.Reason, ": ")) + "."
+		o := a.observation(a.uuid("missing", e.Seq, e.Digest, m.Kind), markup(cmp.Or(m.Kind, "missing")), text, e.At)
 		o.Props = props("missing", max(m.Count, 1), "missing-kind", m.Kind, "missing-source", m.Source, "seq", e.Seq)
 		o.Evidence = evidence(e)
 		add(o)
 		return nil
 	}
+	a.records++
 	for i := range e.Results {
 		r := &e.Results[i]
 		p := a.byDigest[policyKey{r.Policy, r.Digest}]

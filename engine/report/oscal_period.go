@@ -18,14 +18,14 @@ type Period struct {
 	Cluster     PeriodCluster
 	// Policies are all that were in force. One that is there more than once, with the same digest, counts once.
 	Policies []*engine.Policy
-	// Entries are the records in their order. They are taken once, and the first error ends them.
+	// Entries are what the records tell. They are taken once, and the first error ends them.
 	Entries iter.Seq2[Entry, error]
 }
 
 // PeriodCluster says where it was judged; the zero value is not told.
 type PeriodCluster struct{ UID, Name, Region, Jurisdiction string }
 
-// Entry is one record: what the policies said of one subject or, where Missing is set, that something is not there.
+// Entry is what the policies said of one subject by a record or, where Missing is set, that something is not there.
 type Entry struct {
 	Seq    uint64
 	Digest engine.Digest
@@ -59,8 +59,9 @@ type PeriodResult struct {
 	Waived bool
 }
 
-// Missing is a hole, something that was not read or not judged, or a gap, requests of which there is no record. Count is
-// how many, at least one.
+// Missing is something that the period does not hold: a hole, which was not read or not judged; a gap, requests of which there
+// is no record; a run without its end, a silence, an erasure. Count is how many, at least one. Of one record there is at most
+// one of a Kind.
 type Missing struct {
 	Kind, Source, Reason string
 	Count                uint64

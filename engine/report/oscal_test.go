@@ -80,9 +80,9 @@ func TestOSCALStates(t *testing.T) {
 		{"fail and unknown", []report.Entry{judgedEntry("b", "unknown"), judgedEntry("b", "fail")}, "not-satisfied", "fail", "1 verdict is unknown"},
 		{"a verdict nobody knows", []report.Entry{pass, judgedEntry("b", "PASS")}, "not-satisfied", "other", "1 verdict is unknown"},
 		{"no verdict", []report.Entry{pass, judgedEntry("b", "")}, "not-satisfied", "other", "1 verdict is unknown"},
-		{"a hole", []report.Entry{pass, {Missing: &report.Missing{Kind: "hole", Reason: "denied"}}}, "not-satisfied", "other", "1 were not judged"},
-		{"a gap", []report.Entry{pass, {Missing: &report.Missing{Kind: "gap", Count: 3}}}, "not-satisfied", "other", "3 were not judged"},
-		{"gaps past counting", []report.Entry{pass, {Missing: &report.Missing{Count: math.MaxUint64}}, {Missing: &report.Missing{}}}, "not-satisfied", "other", "were not judged"},
+		{"a hole", []report.Entry{pass, {Missing: &report.Missing{Kind: "hole", Reason: "denied"}}}, "not-satisfied", "other", "1 missing, not judged"},
+		{"a gap", []report.Entry{pass, {Missing: &report.Missing{Kind: "gap", Count: 3}}}, "not-satisfied", "other", "3 missing, not judged"},
+		{"gaps past counting", []report.Entry{pass, {Missing: &report.Missing{Count: math.MaxUint64}}, {Missing: &report.Missing{}}}, "not-satisfied", "other", " missing, not judged"},
 		{"a simulated clock", []report.Entry{pass, simulated}, "not-satisfied", "other", "1 verdict is by a simulated clock"},
 		{"nothing applies", []report.Entry{judgedEntry("a", "notApplicable")}, "not-satisfied", "other", "Nothing was judged."},
 		{"nothing", nil, "not-satisfied", "other", "Nothing was judged."},
@@ -122,6 +122,26 @@ func TestOSCALTellsWhatIsClaimed(t *testing.T) {
 	}
 	if r := findingOf(t, doc, "cp-9").Target.Status.Remarks; !strings.Contains(r, "Nothing was judged by named.") {
 		t.Errorf("remarks hide the policy that judged nothing: %s", r)
+	}
+}
+
+// TestOSCALTellsWhatOneRecordShows: a record shows that several things are missing, each of its kind.
+func TestOSCALTellsWhatOneRecordShows(t *testing.T) {
+	p := period()
+	p.Entries = func(yield func(report.Entry, error) bool) {
+		for _, kind := range []string{"unclosed", "silence"} {
+			if !yield(report.Entry{At: now, Missing: &report.Missing{Kind: kind, Reason: "r", Count: 2}}, nil) {
+				return
+			}
+		}
+	}
+	_, doc := assessed(t, p)
+	all := doc.Results.Results[0].Observations
+	if all[0].UUID == all[1].UUID || all[0].Title != "unclosed" || all[1].Title != "silence" {
+		t.Errorf("it tells %+v", all[:2])
+	}
+	if s := findingOf(t, doc, "17a-4(f)").Target.Status; s.State != "not-satisfied" || !strings.Contains(s.Remarks, "4 missing") {
+		t.Errorf("status is %+v", s)
 	}
 }
 

@@ -31,7 +31,7 @@ func (t *page) since(s *engine.Since, o Options) {
 	for _, p := range []struct {
 		word string
 		ids  []string
-	}{{"policies in force now and not then: ", s.NewPolicies}, {"policies no longer in force: ", s.GonePolicies}} {
+	}{{"policies in force now and not then: ", s.NewPolicies}, {"policies no longer in force: ", s.GonePolicies}, {"policies that were changed, or their parameters or modes: ", s.ChangedPolicies}} {
 		if n := len(p.ids); n > 0 {
 			ids, more := p.ids, ""
 			if n > maxNamedChanges && !o.All {
@@ -66,7 +66,7 @@ type changes struct {
 }
 
 func changesOf(s *engine.Since) []changes {
-	return []changes{{"new", red, &s.New}, {"worse", red, &s.Worse}, {"of a new policy", yellow, &s.NewPolicy}, {"fixed", grey, &s.Fixed}, {"better", grey, &s.Better}}
+	return []changes{{"new", red, &s.New}, {"worse", red, &s.Worse}, {"of a new policy", yellow, &s.NewPolicy}, {"of a changed policy", yellow, &s.ChangedPolicy}, {"fixed", grey, &s.Fixed}, {"better", grey, &s.Better}}
 }
 
 type formers struct {
@@ -110,32 +110,35 @@ func former(f *engine.Former, why string) string {
 }
 
 type jsonSince struct {
-	Evidence     string        `json:"evidence"`
-	Run          string        `json:"run"`
-	At           string        `json:"at"`
-	Unread       int           `json:"unread"`
-	New          []jsonChange  `json:"new"`
-	Worse        []jsonChange  `json:"worse"`
-	NewPolicy    []jsonChange  `json:"newPolicy"`
-	Fixed        []jsonChange  `json:"fixed"`
-	Better       []jsonChange  `json:"better"`
-	Gone         []jsonFormer  `json:"gone"`
-	Unseen       []jsonFormer  `json:"unseen"`
-	NewPolicies  []string      `json:"newPolicies"`
-	GonePolicies []string      `json:"gonePolicies"`
-	Counts       jsonSinceSums `json:"counts"`
+	Evidence        string        `json:"evidence"`
+	Run             string        `json:"run"`
+	At              string        `json:"at"`
+	Unread          int           `json:"unread"`
+	New             []jsonChange  `json:"new"`
+	Worse           []jsonChange  `json:"worse"`
+	NewPolicy       []jsonChange  `json:"newPolicy"`
+	ChangedPolicy   []jsonChange  `json:"changedPolicy"`
+	Fixed           []jsonChange  `json:"fixed"`
+	Better          []jsonChange  `json:"better"`
+	Gone            []jsonFormer  `json:"gone"`
+	Unseen          []jsonFormer  `json:"unseen"`
+	NewPolicies     []string      `json:"newPolicies"`
+	GonePolicies    []string      `json:"gonePolicies"`
+	ChangedPolicies []string      `json:"changedPolicies"`
+	Counts          jsonSinceSums `json:"counts"`
 }
 
 // jsonSinceSums count everything; the lists are cut off.
 type jsonSinceSums struct {
-	New       int `json:"new"`
-	Worse     int `json:"worse"`
-	NewPolicy int `json:"newPolicy"`
-	Fixed     int `json:"fixed"`
-	Better    int `json:"better"`
-	Gone      int `json:"gone"`
-	Unseen    int `json:"unseen"`
-	Unchanged int `json:"unchanged"`
+	New           int `json:"new"`
+	Worse         int `json:"worse"`
+	NewPolicy     int `json:"newPolicy"`
+	ChangedPolicy int `json:"changedPolicy"`
+	Fixed         int `json:"fixed"`
+	Better        int `json:"better"`
+	Gone          int `json:"gone"`
+	Unseen        int `json:"unseen"`
+	Unchanged     int `json:"unchanged"`
 }
 
 type jsonChange struct {
@@ -183,7 +186,7 @@ func jsonSinceOf(s *engine.Since) *jsonSince {
 		}
 		return out
 	}
-	return &jsonSince{s.Evidence, s.Run, s.At.UTC().Format(time.RFC3339Nano), s.Unread, changes(s.New), changes(s.Worse), changes(s.NewPolicy), changes(s.Fixed), changes(s.Better),
-		formers(s.Gone), formers(s.Unseen), list(s.NewPolicies), list(s.GonePolicies),
-		jsonSinceSums{s.New.Count(), s.Worse.Count(), s.NewPolicy.Count(), s.Fixed.Count(), s.Better.Count(), s.Gone.Count(), s.Unseen.Count(), s.Unchanged}}
+	return &jsonSince{s.Evidence, s.Run, s.At.UTC().Format(time.RFC3339Nano), s.Unread, changes(s.New), changes(s.Worse), changes(s.NewPolicy), changes(s.ChangedPolicy), changes(s.Fixed), changes(s.Better),
+		formers(s.Gone), formers(s.Unseen), list(s.NewPolicies), list(s.GonePolicies), list(s.ChangedPolicies),
+		jsonSinceSums{s.New.Count(), s.Worse.Count(), s.NewPolicy.Count(), s.ChangedPolicy.Count(), s.Fixed.Count(), s.Better.Count(), s.Gone.Count(), s.Unseen.Count(), s.Unchanged}}
 }

@@ -16,8 +16,6 @@ const (
 	// maxQueue and maxQueued bound what waits to become durable, in entries and in bytes.
 	maxQueue  = 8192
 	maxQueued = 64 << 20
-	// maxLine is how many bytes a line of records or inputs may have: what a reader of evidence takes.
-	maxLine = 64 << 20
 )
 
 // entry is something that waits to become durable.
@@ -25,8 +23,8 @@ type entry struct {
 	// rec is nil where values are kept for records to come, or where only everything before it is waited for.
 	rec  *evidence.Record
 	keep []value
-	// ours is set on a Gap that the writer declares itself.
-	ours bool
+	// declares is what a Gap of the writer's own declares.
+	declares *loss
 	// line is the record as it is written, once it has its number; end is where the records end after it.
 	line   []byte
 	digest engine.Digest
@@ -37,11 +35,13 @@ type entry struct {
 	given atomic.Bool
 }
 
-// give tells the caller how it went, unless that was told or nobody waits any more.
-func (e *entry) give(err error) {
-	if e.given.CompareAndSwap(false, true) {
+// give tells the caller how it went, and reports whether it did: not where that was told or nobody waits any more.
+func (e *entry) give(err error) bool {
+	first := e.given.CompareAndSwap(false, true)
+	if first {
 		e.done <- err
 	}
+	return first
 }
 
 // decides reports whether somebody waits for an answer.
@@ -157,8 +157,8 @@ func encodeValues(keep []any) ([]value, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(line) >= maxLine {
-			return nil, fmt.Errorf("a value to be kept has %d bytes: at most %d can be read again", len(line), maxLine)
+		if len(line) > evidence.MaxLine {
+			return nil, fmt.Errorf("a value to be kept has %d bytes: at most %d can be read again", len(line), evidence.MaxLine)
 		}
 		values = append(values, value{digest, append(line, '\n')})
 	}
@@ -224,12 +224,12 @@ func (w *Writer) numbersEarly(e *entry) bool { return w.o.Mode == Batch && e.rec
 // put is the end of enqueue, with the lock held.
 func (w *Writer) put(e *entry) error {
 	if w.numbersEarly(e) {
-		if gap := w.gap(); gap != nil {
+		for _, gap := range w.gaps() {
 			if err := w.number(gap, &w.next); err != nil {
 				return err
 			}
 			w.queue, w.queued = append(w.queue, gap), w.queued+gap.size
-			w.lost.declared(gap.rec.Gap)
+			gap.declares.declared(gap.rec.Gap)
 		}
 		if err := w.number(e, &w.next); err != nil {
 			return err
@@ -256,8 +256,8 @@ func (w *Writer) number(e *entry, at *position) error {
 	if err != nil {
 		return err
 	}
-	if len(line) >= maxLine {
-		return fmt.Errorf("append: the record has %d bytes: at most %d can be read again", len(line), maxLine)
+	if err := evidence.Readable(line); err != nil {
+		return fmt.Errorf("append: %w", err)
 	}
 	e.digest = evidence.DigestOf(line)
 	e.size += len(line) + 1 - len(e.line)
@@ -298,65 +298,3 @@ func (w *Writer) poke() {
 }
 
 func (w *Writer) path(name string) string { return filepath.Join(w.dir, filepath.FromSlash(name)) }
-
-// loss is what was answered without a record and is not declared yet.
-type loss struct {
-	n           uint64
-	from, until time.Time
-	reason      string
-	events      []string
-}
-
-// maxEvents is how many requests a Gap names.
-const maxEvents = 1024
-
-// lose counts a request that is answered without a record.
-func (w *Writer) lose(e *entry) {
-	// Not a scan's: nobody is answered by it.
-	if !e.decides() || w.o.Kind == "scan" {
-		return
-	}
-	l := &w.lost
-	l.until = w.now()
-	if l.n == 0 {
-		l.from, l.reason = l.until, "too slow"
-	}
-	if w.fault != nil {
-		l.reason = "cannot write"
-		if full(w.fault) {
-			l.reason = "disk full"
-		}
-	}
-	l.n++
-	w.lostAll++
-	if len(l.events) < maxEvents {
-		l.events = append(l.events, e.rec.Decision.Event)
-	}
-}
-
-// declared takes what a Gap says from what is lost.
-func (l *loss) declared(g *evidence.Gap) {
-	if l.n -= g.Lost; l.n == 0 {
-		*l = loss{}
-		return
-	}
-	l.from, l.events = g.Until, l.events[min(len(g.Events), len(l.events)):]
-}
-
-// undeclared puts back what a Gap says that was never written.
-func (l *loss) undeclared(g *evidence.Gap) {
-	if l.n == 0 {
-		l.reason, l.until = g.Reason, g.Until
-	}
-	l.n, l.from, l.events = l.n+g.Lost, g.From, append(g.Events, l.events...)
-}
-
-// gap declares what was lost; nil is nothing.
-func (w *Writer) gap() *entry {
-	if w.lost.n == 0 {
-		return nil
-	}
-	l := w.lost
-	return &entry{ours: true, done: make(chan error, 1), rec: &evidence.Record{Type: evidence.RecordType, Producer: w.producer.ID, Run: w.o.Run, Cluster: w.o.Cluster, Engine: w.o.Engine,
-		Gap: &evidence.Gap{Lost: l.n, From: l.from, Until: l.until, Reason: l.reason, Events: l.events}}}
-}

@@ -45,8 +45,11 @@ func (w *Writer) commit(lines []engine.Digest) {
 		if group == nil {
 			return
 		}
+		w.quiet.RLock()
 		end, err := w.store(&files, group)
-		if !w.settled(group, end, err) {
+		done := w.settled(group, end, err)
+		w.quiet.RUnlock()
+		if !done {
 			time.Sleep(retryEvery)
 		}
 	}
@@ -87,8 +90,8 @@ func (w *Writer) take() []*entry {
 	}
 }
 
-// cut takes from the queue what goes into one pair of files at once. What callers gave up is lost here; a Gap that is due
-// comes first.
+// cut takes from the queue what goes into one pair of files at once. What callers gave up is lost here; Gaps that are due
+// come first.
 func (w *Writer) cut() []*entry {
 	waiting := w.queue[:0]
 	for _, e := range w.queue {
@@ -104,14 +107,14 @@ func (w *Writer) cut() []*entry {
 	room := evidence.SegmentRecords - w.durable.seq%evidence.SegmentRecords
 	group := []*entry{}
 	if w.o.Mode != Batch {
-		if gap := w.gap(); gap != nil {
-			group = append(group, gap)
-			room--
-		}
+		gaps := w.gaps()
+		group = append(group, gaps[:min(uint64(len(gaps)), room)]...)
+		room -= uint64(len(group))
 	}
 	n, size := 0, 0
 	for _, e := range waiting {
-		if e.rec != nil && room == 0 || n == maxGroup || n > 0 && size+e.size > maxGroupBytes {
+		// A Close stands alone, for what must be declared of those before it is known when they are settled.
+		if e.rec != nil && room == 0 || n == maxGroup || n > 0 && (size+e.size > maxGroupBytes || e.closes()) {
 			break
 		}
 		if e.rec != nil {
@@ -131,9 +134,10 @@ func (w *Writer) cut() []*entry {
 
 // store writes a group: what records rest on first, then the records. It returns the end of the records.
 func (w *Writer) store(f *wal, group []*entry) (position, error) {
-	w.quiet.RLock()
-	defer w.quiet.RUnlock()
 	end := w.durable
+	if err := f.same(w); err != nil {
+		return end, err // before a record is there that nobody is told of
+	}
 	var inputs, records []byte
 	var values, lines []engine.Digest
 	fresh := map[engine.Digest]bool{}
@@ -152,6 +156,7 @@ func (w *Writer) store(f *wal, group []*entry) (position, error) {
 			err := w.number(e, &end)
 			w.mu.Unlock()
 			if err != nil {
+				e.line = nil
 				e.give(err)
 				continue
 			}
@@ -177,7 +182,7 @@ func (w *Writer) store(f *wal, group []*entry) (position, error) {
 	}
 	f.lines = append(f.lines, lines...)
 	w.disk.bytes.Add(int64(more))
-	return end, nil
+	return end, f.same(w)
 }
 
 // turn opens the files of a segment.
@@ -196,6 +201,17 @@ func (f *wal) turn(w *Writer, segment uint64) (err error) {
 	}
 	if err == nil && f.inputs == nil {
 		f.inputs, err = openFile(w.path(evidence.InputsFile(segment*evidence.SegmentRecords)), checkValue, w.o.OnTrouble)
+	}
+	return err
+}
+
+// same checks that the files being appended to are those of the folder, and that it is the folder.
+func (f *wal) same(w *Writer) error {
+	err := w.same()
+	for _, a := range []*file{f.records, f.inputs} {
+		if err == nil && a != nil && a.f != nil {
+			err = same(a.f, a.path)
+		}
 	}
 	return err
 }
@@ -251,15 +267,19 @@ func (w *Writer) settled(group []*entry, end position, err error) bool {
 		if e.line == nil {
 			continue
 		}
-		if e.ours && w.o.Mode != Batch {
-			w.lost.declared(e.rec.Gap)
+		if e.declares != nil && w.o.Mode != Batch {
+			e.declares.declared(e.rec.Gap)
 		}
 		leaves = append(leaves, leafOf(e.digest))
 	}
 	w.mu.Unlock()
 	w.log.add(leaves)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, e := range group {
-		e.give(nil)
+		if !e.give(nil) && e.line != nil {
+			w.differ(e)
+		}
 	}
 	return true
 }
@@ -269,14 +289,14 @@ func (w *Writer) failed(group []*entry, err error) bool {
 	w.mu.Lock()
 	first := w.fault == nil
 	w.fault = err
-	if errors.Is(err, errDamaged) {
+	if errors.Is(err, errDamaged) || errors.Is(err, errReplaced) {
 		w.fatal = fmt.Errorf("append: %w", err)
 	}
 	var back []*entry
 	for _, e := range group {
 		again := !w.stopped && w.fatal == nil && (w.o.Mode == Batch || w.o.Mode == Blocking && !e.given.Load())
 		switch {
-		case e.ours && w.o.Mode != Batch:
+		case e.declares != nil && w.o.Mode != Batch:
 			// It is made anew, with what is lost until then.
 		case again:
 			back = append(back, e)
@@ -309,8 +329,8 @@ func (w *Writer) drop() {
 			end = e
 			continue
 		}
-		if e.ours {
-			w.lost.undeclared(e.rec.Gap)
+		if e.declares != nil {
+			e.declares.undeclared(e.rec.Gap)
 		}
 		w.lose(e)
 		e.give(ErrUnrecorded)

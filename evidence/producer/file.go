@@ -198,6 +198,21 @@ func (a *file) copy(to io.Writer, from io.Reader) error {
 	return nil
 }
 
+var errReplaced = errors.New("it is not the one this run opened: it was removed, or another was put in its place; nothing more is recorded here: start anew, and look into what was done to the folder")
+
+// same checks that a name leads to an open file still. What is written to another nobody finds.
+func same(f *os.File, path string) error {
+	is, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && !os.SameFile(is, named) {
+		return fmt.Errorf("%s: %w", path, errReplaced)
+	}
+	return err
+}
+
 func (a *file) close() error {
 	if a == nil || a.f == nil {
 		return nil

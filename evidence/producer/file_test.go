@@ -3,11 +3,15 @@
 package producer
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"proviso.dev/proviso/evidence"
 )
 
 // After a handle failed, the file is made anew from what is on disk, once that is what was written, and from what was not
@@ -59,6 +63,33 @@ func TestFileRestored(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := content(t, f); got != "one\ntwo\nthree\nfour\n" {
+			t.Errorf("%q", got)
+		}
+	})
+	t.Run("a handle that takes what it never syncs", func(t *testing.T) {
+		f := begun(t)
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if null.Sync() == nil {
+			t.Skip("it syncs")
+		}
+		f.f.Close()
+		f.f = null
+		if err := os.Mkdir(f.path+unfinished, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.append([]byte("three\n")); err == nil || f.f != nil {
+			t.Errorf("%v; the handle is kept: %t", err, f.f != nil)
+		}
+		if err := os.Remove(f.path + unfinished); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.append([]byte("three\n")); err != nil {
+			t.Fatal(err)
+		}
+		if got := content(t, f); got != "one\ntwo\nthree\n" {
 			t.Errorf("%q", got)
 		}
 	})
@@ -129,5 +160,23 @@ func TestValueChecked(t *testing.T) {
 		if checkValue([]byte(bad), 0) == nil {
 			t.Errorf("%q passes", bad)
 		}
+	}
+}
+
+// Who gives up before there is room is counted.
+func TestNoRoom(t *testing.T) {
+	w := &Writer{o: Options{Kind: "admission", Mode: Strict, Now: time.Now}, room: make(chan struct{}), wake: make(chan struct{}, 1), queued: maxQueued}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	e := &entry{rec: &evidence.Record{Decision: &evidence.Decision{Event: "u-1"}}, done: make(chan error, 1)}
+	if err := w.enqueue(gone, e, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if w.lostAll != 1 || w.lost.n != 1 || len(w.lost.events) != 1 || w.lost.events[0] != "u-1" {
+		t.Errorf("%d lost, %+v", w.lostAll, w.lost)
+	}
+	w.o.Kind = "scan"
+	if err := w.enqueue(gone, e, nil); err == nil || w.lostAll != 1 {
+		t.Errorf("a scan's: %v, %d lost", err, w.lostAll)
 	}
 }

@@ -153,8 +153,14 @@ func (w *Writer) make(ctx context.Context) error {
 	*p = evidence.Producer{Format: 1, ID: hex.EncodeToString(id), Made: w.now()}
 	p.Origin = "proviso.dev/evidence/" + p.ID
 	p.Key = w.key.VerifierKey(p.Origin)
-	for _, dir := range []string{"records", "inputs", evidence.ObjectsDir, evidence.SealsDir, evidence.LogDir, evidence.LogDir + "/.state"} {
+	for _, dir := range []string{evidence.ObjectsDir, evidence.SealsDir, evidence.LogDir, evidence.LogDir + "/.state"} {
 		if err := os.MkdirAll(w.path(dir), 0o755); err != nil {
+			return err
+		}
+	}
+	// What was judged is for nobody else to read, though the folder may have been there before and be open to all.
+	for _, dir := range []string{"records", "inputs"} {
+		if err := errors.Join(os.MkdirAll(w.path(dir), 0o700), os.Chmod(w.path(dir), 0o700)); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ package producer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -162,11 +163,13 @@ func TestGivenUp(t *testing.T) {
 			}
 			verified(t, dir)
 			all, _ := records(t, dir)
-			lost, written := uint64(0), 0
+			lost, differ, written := uint64(0), uint64(0), 0
 			for _, r := range all {
 				if r.Gap != nil {
 					lost += r.Gap.Lost
-					if r.Gap.Reason != "too slow" {
+					if strings.HasPrefix(r.Gap.Reason, "answered without its record: ") {
+						differ += r.Gap.Lost
+					} else if r.Gap.Reason != "too slow" {
 						t.Errorf("%+v", r.Gap)
 					}
 				}
@@ -174,9 +177,139 @@ func TestGivenUp(t *testing.T) {
 					written++
 				}
 			}
-			if int(lost)+written != 100 || written < recorded || all[len(all)-1].Close.Counts.Lost != lost {
-				t.Errorf("%d acknowledged, %d written, %d in gaps, close says %+v", recorded, written, lost, all[len(all)-1].Close.Counts)
+			if int(lost)+recorded != 100 || int(differ)+recorded != written || all[len(all)-1].Close.Counts.Lost != lost {
+				t.Errorf("%d acknowledged, %d written, %d in gaps, %d of them written, close says %+v", recorded, written, lost, differ, all[len(all)-1].Close.Counts)
 			}
 		})
+	}
+}
+
+// Whose caller gave up while the record was written got another answer than it says. A Gap says so, before the run ends.
+func TestGivenUpWhileWritten(t *testing.T) {
+	for _, mode := range []string{producer.Strict, producer.Blocking} {
+		for _, closing := range []bool{false, true} {
+			t.Run(fmt.Sprint(mode, " closing=", closing), func(t *testing.T) {
+				k, dir := newKey(t), t.TempDir()
+				o := serving(k, mode)
+				o.Wait = 50 * time.Millisecond
+				w := open(t, dir, o)
+				seq := activate(t, w)
+				rec, in := decision(t, 7)
+				rec.Decision.Activation, rec.Decision.PolicySet = seq, evidence.DigestOf([]byte("the policies"))
+				ended := make(chan error, 1)
+				first := true
+				w.WhileListing(func() {
+					if !first {
+						return
+					}
+					first = false
+					// Nothing is written now.
+					asked := make(chan error, 1)
+					ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					defer cancel()
+					go func() {
+						_, err := w.Append(ctx, rec, in)
+						asked <- err
+					}()
+					if closing {
+						time.Sleep(20 * time.Millisecond) // it is on its way by now
+						go func() {
+							_, err := w.Append(t.Context(), evidence.Record{Close: &evidence.Close{Reason: "stopped"}})
+							ended <- err
+						}()
+					}
+					if err := <-asked; err == nil {
+						t.Error("it was acknowledged")
+					}
+				})
+				if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
+					t.Fatal(err)
+				}
+				if closing {
+					if err := <-ended; err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					// Nothing else need come for it to be declared.
+					for begun := time.Now(); w.Stats().Records < 4; time.Sleep(time.Millisecond) {
+						if time.Since(begun) > 10*time.Second {
+							t.Fatal("no gap says so")
+						}
+					}
+				}
+				if err := w.Close(t.Context(), "stopped"); err != nil {
+					t.Fatal(err)
+				}
+				v := verified(t, dir)
+				if len(v.Holes) == 0 || v.Holes[0].Code != evidence.DeclaredGap || v.ExitCode() == 0 {
+					t.Errorf("verify tells %v", v.Holes)
+				}
+				all, _ := records(t, dir)
+				gap, end := all[3].Gap, all[4].Close
+				if all[2].Decision == nil || gap == nil || end == nil || len(all) != 5 {
+					t.Fatalf("%+v", all)
+				}
+				if want := "answered without its record: the answer given is not the one that record 2 says"; gap.Lost != 1 || gap.Reason != want || len(gap.Events) != 1 || gap.Events[0] != "7" || end.Counts.Lost != 1 || end.Counts.Decisions != 1 {
+					t.Errorf("gap %+v, close %+v", gap, end)
+				}
+			})
+		}
+	}
+}
+
+// A Close is not written with what is not settled yet, for nothing can be declared after it.
+func TestGivenUpJustBeforeTheClose(t *testing.T) {
+	k, dir := newKey(t), t.TempDir()
+	o := serving(k, producer.Strict)
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	var numbered atomic.Int32
+	numbered.Store(100)
+	o.Now = func() time.Time {
+		if numbered.Add(1) == 2 {
+			giveUp() // the decision is being written
+			time.Sleep(100 * time.Millisecond)
+		}
+		return time.Now()
+	}
+	w := open(t, dir, o)
+	rec, in := decision(t, 7)
+	rec.Decision.Activation, rec.Decision.PolicySet = activate(t, w), evidence.DigestOf([]byte("the policies"))
+	ended := make(chan error, 3)
+	add := func(ctx context.Context, rec evidence.Record, keep ...any) {
+		go func() {
+			_, err := w.Append(ctx, rec, keep...)
+			ended <- err
+		}()
+		time.Sleep(50 * time.Millisecond) // it is on its way by now
+	}
+	begun := false
+	w.WhileListing(func() {
+		if begun = !begun; !begun {
+			numbered.Store(0)
+			return
+		}
+		add(t.Context(), evidence.Record{Change: &evidence.Change{What: "x"}})
+		add(ctx, rec, in)
+		add(t.Context(), evidence.Record{Close: &evidence.Close{Reason: "stopped"}})
+	})
+	if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for range 3 {
+		if err := <-ended; errors.Is(err, context.Canceled) {
+			failed++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := w.Close(t.Context(), "stopped"); err != nil {
+		t.Fatal(err)
+	}
+	verified(t, dir)
+	all, _ := records(t, dir)
+	if failed != 1 || len(all) != 6 || all[3].Decision == nil || all[4].Gap == nil || all[4].Gap.Events[0] != "7" || all[5].Close == nil || all[5].Close.Counts.Lost != 1 {
+		t.Errorf("%d failed: %d records, %+v", failed, len(all), all[2:])
 	}
 }

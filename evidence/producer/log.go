@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/evidence"
 )
@@ -50,9 +48,13 @@ type log struct {
 	signed          uint64
 	head            []byte
 	signedAt        time.Time
-	asked           int
-	changed         chan struct{}
-	trouble, fatal  error
+	// asked counts who waits for a checkpoint, want is what the most demanding of them wants it to cover.
+	asked int
+	want  uint64
+	// resting is to be done when all that is in the tiles is signed.
+	resting        *resting
+	changed        chan struct{}
+	trouble, fatal error
 
 	wake   chan struct{}
 	ctx    context.Context
@@ -137,7 +139,25 @@ func (l *log) step() (time.Duration, error) {
 	l.mu.Lock()
 	pending, gathered, asked, signed := len(l.pending), time.Since(l.since), l.asked > 0, l.signed
 	age := time.Since(l.signedAt)
+	// Under load more always waits to be integrated.
+	enough := asked && l.tree.Size() > signed && l.tree.Size() >= l.want && l.trouble == nil
+	rest := l.resting
+	if rest != nil && l.tree.Size() == signed {
+		l.resting = nil
+	} else {
+		rest = nil
+	}
 	l.mu.Unlock()
+	if err := l.w.same(); errors.Is(err, errReplaced) {
+		return 0, &damaged{err.Error()}
+	}
+	switch {
+	case rest != nil:
+		rest.done <- rest.do()
+		return 0, nil
+	case enough:
+		return 0, l.sign()
+	}
 	if pending >= gatherLeaves || pending > 0 && (asked || gathered >= gatherFor) {
 		return 0, l.integrate()
 	}
@@ -289,35 +309,11 @@ func (l *log) sign() error {
 	return nil
 }
 
-// signCheckpoint makes the signed head of a tree, and checks that it verifies: a signer that errs is not published.
-func signCheckpoint(ctx context.Context, signer Signer, key *evidence.Key, origin string, tree *evidence.Tree) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, signWithin)
-	defer cancel()
-	text := fmt.Sprintf("%s\n%d\n%s\n", origin, tree.Size(), tree.Root())
-	raw, err := note.Sign(&note.Note{Text: text}, &noteSigner{key.Checkpoints(origin), ctx, signer})
-	if err != nil {
-		return nil, fmt.Errorf("sign checkpoint: %w", err)
-	}
-	if _, err := evidence.OpenCheckpoint(raw, key, origin); err != nil {
-		return nil, fmt.Errorf("sign checkpoint: what the signer gave does not verify: %w", err)
-	}
-	return raw, nil
-}
-
-// noteSigner signs notes by a Signer.
-type noteSigner struct {
-	note.Verifier
-	ctx    context.Context
-	signer Signer
-}
-
-// Sign is part of note.Signer.
-func (s *noteSigner) Sign(message []byte) ([]byte, error) { return s.signer.Sign(s.ctx, message) }
-
 // await waits until a checkpoint covers size records.
 func (l *log) await(ctx context.Context, size uint64) ([]byte, error) {
 	l.mu.Lock()
 	l.asked++
+	l.want = max(l.want, size)
 	defer func() {
 		l.asked--
 		l.mu.Unlock()

@@ -11,4 +11,4 @@ var errUnix = errors.New("evidence is written on Linux and macOS only, which hav
 
 func extend(string, string, [][]byte) error { return errUnix }
 
-func lockFile(string) (*os.File, error) { return nil, errUnix }
+func lock(string, string) (folder, file *os.File, err error) { return nil, nil, errUnix }

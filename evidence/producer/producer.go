@@ -81,15 +81,18 @@ type Writer struct {
 	key      *evidence.Key
 	producer evidence.Producer
 	salt     []byte
-	lock     *os.File
-	started  time.Time
-	first    uint64
+	// folder and lock are what one writer has locked: the folder, and the file that tells whose it is.
+	folder, lock *os.File
+	started      time.Time
+	first        uint64
 
-	// quiet is held by what makes files beside the records, and by a seal alone.
+	// quiet is held by what writes records and files beside them, and alone while a seal lists the files.
 	quiet sync.RWMutex
 	// sealing is held by a seal. It guards read, the digests of files that do not change any more.
 	sealing sync.Mutex
 	read    map[string]evidence.File
+	// listing is called while the files are listed, where a test looks on.
+	listing func()
 
 	mu sync.Mutex
 	// queue are what is not durable yet, in order; room is closed when some of it was taken, wake told when there is more.
@@ -102,11 +105,11 @@ type Writer struct {
 	stopped bool
 	// next is where the next record to be numbered goes, durable what is on disk. They differ in batch mode alone.
 	next, durable position
-	// lost is what no Gap declares yet, lostAll all that the run lost.
-	lost    loss
-	lostAll uint64
-	fault   error
-	fatal   error
+	// lost is what no Gap declares yet, differs what is on record and was answered otherwise, lostAll all that the run lost.
+	lost, differs loss
+	lostAll       uint64
+	fault         error
+	fatal         error
 
 	disk      disk
 	committed chan struct{}
@@ -128,7 +131,7 @@ type position struct {
 }
 
 // Open makes or opens the evidence folder dir, takes up what an earlier run left there, and starts a run. The folder is
-// locked until Close.
+// locked until Close. It refuses a folder of another key or another cluster.
 func Open(ctx context.Context, dir string, o Options) (*Writer, error) {
 	w, err := open(ctx, dir, o)
 	if err != nil {
@@ -148,19 +151,20 @@ func open(ctx context.Context, dir string, o Options) (_ *Writer, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	w := &Writer{dir: dir, o: o, key: key, room: make(chan struct{}), wake: make(chan struct{}, 1), committed: make(chan struct{}), still: func() {}}
+	w := &Writer{dir: dir, o: o, key: key, room: make(chan struct{}), wake: make(chan struct{}, 1), committed: make(chan struct{}), still: func() {}, listing: func() {}}
 	if _, err := os.Stat(w.path(evidence.ProducerFile)); errors.Is(err, fs.ErrNotExist) {
 		if err := w.unused(); err != nil {
 			return nil, err // before anything of ours is put there
 		}
 	}
-	if w.lock, err = lockFile(w.path(evidence.LockFile)); err != nil {
+	if w.folder, w.lock, err = lock(dir, w.path(evidence.LockFile)); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
 			w.disk.close()
 			w.lock.Close()
+			w.folder.Close()
 		}
 	}()
 	if err := w.found(ctx); err != nil {
@@ -169,6 +173,9 @@ func open(ctx context.Context, dir string, o Options) (_ *Writer, err error) {
 	r, err := w.recover()
 	if err != nil {
 		return nil, err
+	}
+	if here := o.Cluster; here != nil && here.UID != "" && r.cluster != "" && here.UID != r.cluster {
+		return nil, fmt.Errorf("it is evidence of the cluster with UID %s, and this is the one with UID %s: name a folder of its own", r.cluster, here.UID)
 	}
 	if err := w.disk.reserve(dir); err != nil {
 		return nil, fmt.Errorf("reserve %d bytes for the last records: %w", reserved, err)
@@ -274,7 +281,15 @@ func (w *Writer) halt() error {
 	w.poke()
 	<-w.committed
 	w.log.halt()
-	return errors.Join(w.disk.close(), w.lock.Close())
+	return errors.Join(w.disk.close(), w.lock.Close(), w.folder.Close())
+}
+
+// same checks that the folder and its lock are those that this run opened.
+func (w *Writer) same() error {
+	if err := same(w.folder, w.dir); err != nil {
+		return err
+	}
+	return same(w.lock, w.path(evidence.LockFile))
 }
 
 // Salt is what commitments to Secrets' values are made with.

@@ -11,12 +11,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -230,61 +228,6 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// While a folder is sealed nothing is written that the seal does not list.
-func TestSealUnderLoad(t *testing.T) {
-	for _, mode := range []string{producer.Strict, producer.Batch} {
-		k, dir := newKey(t), t.TempDir()
-		w := open(t, dir, serving(k, mode))
-		stop := make(chan struct{})
-		var load sync.WaitGroup
-		for range 4 {
-			load.Go(func() {
-				for n := 0; ; n++ {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					if _, err := w.Append(t.Context(), evidence.Record{Change: &evidence.Change{What: "x"}}, fmt.Sprint(n)); err != nil {
-						t.Error(err)
-						return
-					}
-					if _, err := w.Object(strings.NewReader(fmt.Sprint(n))); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-		}
-		sealed := 0
-		for ; sealed < 3; sealed++ {
-			at := w.Stats().Records + 50
-			for w.Stats().Records < at {
-				time.Sleep(time.Millisecond)
-			}
-			if err := w.Seal(t.Context(), evidence.Seal{}, nil, func(ctx context.Context, statement []byte) ([]byte, error) {
-				first := snapshot(t, dir)
-				for range 5 {
-					if again := snapshot(t, dir); again != first {
-						t.Errorf("the folder changes while it is sealed:\n%s\n%s", first, again)
-					}
-				}
-				return bundleOf(ctx, k, statement)
-			}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		close(stop)
-		load.Wait()
-		if err := w.Close(t.Context(), "stopped"); err != nil {
-			t.Fatal(err)
-		}
-		if v := verified(t, dir); v.Seals != sealed {
-			t.Errorf("%d seals", v.Seals)
-		}
-	}
-}
-
 // The files of a folder at rest are always the same: a seal lists them all, and none comes after it.
 func TestAtRest(t *testing.T) {
 	k, dir := newKey(t), t.TempDir()
@@ -368,51 +311,4 @@ func TestEnqueue(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 	verified(t, dir)
-}
-
-// A seal lists what was written, read once: of what the disk altered since, the next one does not make what always was.
-func TestSealReadsWhatIsDoneOnce(t *testing.T) {
-	k, dir := newKey(t), t.TempDir()
-	w := open(t, dir, serving(k, producer.Batch))
-	judge(t, w, 2*evidence.SegmentRecords)
-	list := func(number int) map[string]evidence.File {
-		t.Helper()
-		if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
-			t.Fatal(err)
-		}
-		raw, err := os.ReadFile(filepath.Join(dir, evidence.SealDir(number), evidence.SealFiles))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var l evidence.FileList
-		if err := json.Unmarshal(raw, &l); err != nil {
-			t.Fatal(err)
-		}
-		files := map[string]evidence.File{}
-		for _, f := range l.Files {
-			files[f.Path] = f
-		}
-		return files
-	}
-	first := list(1)
-	for _, name := range []string{evidence.RecordsFile(0), evidence.InputsFile(0), "log/tile/0/000", "log/tile/entries/000"} {
-		raw, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw[len(raw)/2] ^= 1
-		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if next := list(2)[name]; next != first[name] || next.Path == "" {
-			t.Errorf("%s: listed as %+v, then as %+v", name, first[name], next)
-		}
-		if err := os.RemoveAll(filepath.Join(dir, evidence.SealDir(2))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	v, err := evidence.Verify(os.DirFS(dir), evidence.Options{Now: time.Now()})
-	if err != nil || len(v.Problems) == 0 {
-		t.Errorf("what the disk altered verifies: %v", err)
-	}
 }

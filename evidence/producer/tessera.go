@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/transparency-dev/tessera"
@@ -74,30 +73,4 @@ func (u unsigned) KeyHash() uint32 { return 0 }
 // Sign is part of note.Signer.
 func (u unsigned) Sign([]byte) ([]byte, error) {
 	return nil, errors.New("the log signs its own checkpoints")
-}
-
-// lockFile takes the lock that one writer has, until the file is closed. The file stays empty: whose it is the kernel knows.
-func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	// The flock excludes; this one is there to be asked for its process.
-	mine := syscall.Flock_t{Type: syscall.F_WRLCK}
-	if err == nil {
-		err = syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &mine)
-	}
-	if err == nil {
-		return f, nil
-	}
-	defer f.Close()
-	if !errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	owner := "this process"
-	if asked := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &mine); asked == nil && mine.Type != syscall.F_UNLCK {
-		owner = fmt.Sprintf("process %d", mine.Pid)
-	}
-	return nil, fmt.Errorf("%s is writing to it: one folder has one writer; wait for it to end, or name another folder", owner)
 }

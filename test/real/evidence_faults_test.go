@@ -142,59 +142,6 @@ func TestRealEvidenceErrorsOfTheDisk(t *testing.T) {
 	}
 }
 
-// A record is acknowledged once its file was synced, after what it rests on was (F11). No kill shows that: a killed process
-// leaves its pages to the kernel.
-func TestRealEvidenceSyncedBeforeAcknowledged(t *testing.T) {
-	needsStrace(t)
-	dir := filepath.Join(t.TempDir(), "evidence")
-	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := child(t, dir, producer.Strict, 20, 1, "-y", "-o", trace, "-e", "trace=pwrite64,fsync,write")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	raw, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// dirty are the files written and not synced since, unnamed the folders of which no name was synced.
-	dirty, unnamed := map[string]bool{}, map[string]bool{"records": true, "inputs": true}
-	begun := map[string]string{}
-	acknowledged := 0
-	for line := range strings.Lines(string(raw)) {
-		thread, _, _ := strings.Cut(line, " ")
-		if strings.Contains(line, "fsync resumed>") {
-			line = begun[thread] // it is done now
-		} else if strings.Contains(line, "fsync(") && strings.Contains(line, "<unfinished") {
-			begun[thread] = line
-			continue
-		}
-		path := ""
-		if _, rest, ok := strings.Cut(line, "<"+dir+"/"); ok {
-			path, _, _ = strings.Cut(rest, ">")
-		}
-		kind, _, _ := strings.Cut(path, "/")
-		switch {
-		case strings.Contains(line, "pwrite64("):
-			if kind == "records" && dirty["inputs"] {
-				t.Errorf("records were written before inputs were synced: %s", line)
-			}
-			dirty[kind] = true
-		case strings.Contains(line, "fsync(") && path == kind:
-			delete(unnamed, kind)
-		case strings.Contains(line, "fsync("):
-			delete(dirty, kind)
-		case strings.Contains(line, `"ack `):
-			acknowledged++
-			if len(dirty) > 0 || len(unnamed) > 0 {
-				t.Errorf("acknowledged while %v is not synced, and names in %v are not: %s", dirty, unnamed, line)
-			}
-		}
-	}
-	if acknowledged != 20 {
-		t.Errorf("%d acknowledged", acknowledged)
-	}
-}
-
 // Killed at random under load, again and again: one folder, one chain.
 func TestRealEvidenceKilledUnderLoad(t *testing.T) {
 	long(t)
@@ -373,16 +320,20 @@ func TestRealEvidenceFullDisk(t *testing.T) {
 					for _, p := range v.Problems {
 						t.Errorf("verify: %s: %s", p.Code, p)
 					}
-					gaps := uint64(0)
+					// Some gave up while their record was written: it is there, and a gap says that it is not what was answered.
+					gaps, twice := uint64(0), uint64(0)
 					for _, h := range v.Holes {
 						var n uint64
 						if h.Code == evidence.DeclaredGap {
 							fmt.Sscanf(h.Text, "%d requests", &n)
 							gaps += n
+							if strings.Contains(h.Text, "answered without its record") {
+								twice += n
+							}
 						}
 					}
-					if v.Counts.Decisions+gaps != uint64(asked) || gaps < uint64(refused) || mode != producer.Batch && gaps > uint64(refused) {
-						t.Errorf("%d asked, %d refused: %d recorded, %d in gaps", asked, refused, v.Counts.Decisions, gaps)
+					if v.Counts.Decisions+gaps-twice != uint64(asked) || gaps < uint64(refused) || mode != producer.Batch && gaps > uint64(refused) {
+						t.Errorf("%d asked, %d refused: %d recorded, %d in gaps, %d in both", asked, refused, v.Counts.Decisions, gaps, twice)
 					}
 					if mode != producer.Batch || freed {
 						found := linesOf(t, dir)

@@ -16,8 +16,13 @@ outside contains sprintf("no scan has looked at backup %s, want one of the last 
 outside contains m if {
 	some failed in last.fails
 	failed.severity in input.params.severities
-	m := sprintf("backup %s fails %s (%s) in the last scan, of %s", [name, failed.policy, failed.severity, last.at])
+	m := sprintf("backup %s fails %s (%s) in the last scan%s", [name, failed.policy, failed.severity, scan(failed)])
 }
+
+# Where and when a policy said it last: a scan by other policies, or of another bucket, takes nothing of it back.
+scan(said) := sprintf(" of %s, of %s", [said.source, object.get(said, "at", last.at)]) if said.source
+
+scan(said) := sprintf(", of %s", [object.get(said, "at", last.at)]) if not said.source
 
 # In nanoseconds. A time that cannot be read has no age.
 age := time.parse_rfc3339_ns(input.now) - time.parse_rfc3339_ns(last.at) if regex.match(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`, last.at)
@@ -42,7 +47,7 @@ unread contains "the restore names no backup" if {
 	object.get(input.object, ["spec", "scheduleName"], null) in {"", null}
 }
 
-unread contains sprintf("%s of backup %s was unknown in the last scan, of %s", [open.policy, name, last.at]) if {
+unread contains sprintf("%s of backup %s was unknown in the last scan%s", [open.policy, name, scan(open)]) if {
 	some open in last.unknowns
 	open.severity in input.params.severities
 }
