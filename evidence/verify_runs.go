@@ -3,7 +3,6 @@ package evidence
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -253,69 +252,6 @@ func (r *running) closed(rec *Record, place string) {
 	}
 }
 
-// listed reads the population a scan had before it judged.
-func (r *running) listed(rec *Record, place string) {
-	p := rec.Population
-	if r.this == nil {
-		return
-	}
-	c := r.course()
-	if c.Population != nil {
-		r.problem(PopulationWrong, place, "the run lists its population twice")
-	}
-	c.Population, c.listed = p, rec.Seq
-	if r.exported != nil && r.exported.m.Filter.Namespace != "" {
-		r.partial = true // the list names other namespaces, and is left out
-		return
-	}
-	if !r.objects[p.List] {
-		r.problem(ObjectMissing, place, "the list of the population, %s, is not there", p.List)
-		return
-	}
-	f, err := r.fsys.Open(ObjectFile(p.List))
-	if err != nil {
-		r.problem(ObjectMissing, place, "read the list of the population: %v", err)
-		return
-	}
-	defer f.Close()
-	var tree Tree
-	holes := 0
-	for in := newLines(f); ; {
-		raw, err := in.next()
-		if err == io.EOF {
-			break
-		}
-		var entry Item
-		if err == nil {
-			err = Decode(raw, &entry)
-		}
-		if err == nil && (entry.N != len(r.items) || (entry.Subject == nil) == (entry.Hole == nil)) {
-			err = fmt.Errorf("item %d is not as it must be", len(r.items))
-		}
-		if err != nil {
-			r.problem(PopulationWrong, place, "read the list of the population: %v", err)
-			return
-		}
-		tree.Add(raw)
-		if entry.Hole != nil {
-			holes++
-			r.items = append(r.items, item{done: true})
-			if entry.Hole.Kind == NotManifest {
-				continue
-			}
-			if r.exported != nil {
-				r.exported.listed(rec, &entry)
-			}
-			r.hole(DeclaredHole, place, "%s %s: %s", entry.Hole.Source, entry.Hole.File, entry.Hole.Reason)
-			continue
-		}
-		r.items = append(r.items, item{subject: *entry.Subject, input: entry.Input})
-	}
-	if len(r.items) != p.Items || holes != p.Holes || tree.Root() != p.Root {
-		r.problem(PopulationWrong, place, "it speaks of %d items, %d of them holes, with root %s; the list has %d, %d and %s", p.Items, p.Holes, p.Root, len(r.items), holes, tree.Root())
-	}
-}
-
 func (r *running) decided(rec *Record, place string) {
 	d := rec.Decision
 	switch by := r.inForce[d.Webhook]; {
@@ -370,42 +306,8 @@ func (r *running) kept(place, what string, d engine.Digest) {
 	}
 }
 
-// result notes that an item has one.
-func (r *running) result(place string, n int, d *Decision) {
-	switch {
-	case n < 0 || n >= len(r.items):
-		r.problem(ItemWithout, place, "the population has no item %d", n)
-		return
-	case r.items[n].done:
-		r.problem(ItemWithout, place, "item %d has a second result", n)
-	case d != nil && (d.Subject != r.items[n].subject || d.Input != r.items[n].input):
-		r.problem(ItemWithout, place, "it judges something else than item %d of the population", n)
-	}
-	r.items[n].done = true
-}
-
 func (r *running) unclosed() {
 	r.hole(Unclosed, r.place(r.this.Last), "the run %s has no end: it is still running, or was cut off", r.this.ID)
-}
-
-// finish checks that every item of the population has a result.
-func (r *running) finish() {
-	if r.this == nil || r.partial {
-		return
-	}
-	done := r.this.Closed && r.this.Reason == "done"
-	if r.this.Kind == "scan" && r.course().Population == nil && done {
-		r.problem(PopulationWrong, r.place(r.this.Last), "the scan %s has no population", r.this.ID)
-	}
-	for n := range r.items {
-		switch {
-		case r.items[n].done:
-		case done:
-			r.problem(ItemWithout, r.place(r.this.Last), "item %d of the population, %s %s/%s, has no result", n, r.items[n].subject.Kind, r.items[n].subject.Namespace, r.items[n].subject.Name)
-		default:
-			r.hole(Unclosed, r.place(r.this.Last), "item %d of the population has no result: the run was not done", n)
-		}
-	}
 }
 
 func (r *running) end() {

@@ -14,9 +14,9 @@ Policies of your own go into it too, and bundles: names them by their absolute p
 
 Before anything is denied
   Failures warn until the profile says mode: deny, for all policies or for one. What cannot be told is denied on the fail
-  webhook from the first minute, whatever the mode, unless the profile says unknown: warn: begin with both on warn. A denial has at most five lines: what is
-  wrong, how to mend it, which control asks for it, how to get a waiver, and the decision's id, which the API server's audit
-  log and our own log carry too.
+  webhook from the first minute, whatever the mode, unless the profile says unknown: warn: begin with both on warn. A denial
+  has at most five lines: what is wrong, how to mend it, which control asks for it, how to get a waiver, and the decision's
+  id, which the API server's audit log and our own log carry too.
 
 Two webhooks, and one for our own kinds
   fail    keeps requests out while nobody answers: what says where backups go, when they are made and how long they live
@@ -73,7 +73,8 @@ Evidence
   proviso_evidence_copied_timestamp_seconds says when it was made last, and proviso_evidence_copy_refused is 1 where the bucket
   tells of another history than the folder.
   --reports DIR --trust KEY reads the evidence folder of scans, and denies the restore of a backup that they say fails, or
-  never saw: a failure stands until a scan of the same source, by that policy, says otherwise. What is printed mounts no such folder: have the scan's CronJob and serve share a volume.
+  never saw: a failure stands until a scan of the same source, by that policy, says otherwise. What is printed mounts no such
+  folder: have the scan's CronJob and serve share a volume.
   --print-config with --evidence makes a StatefulSet with a volume for each replica, and mounts the key from a Secret.
   The API server's audit log bears each record's digest (record, beside decision and policy-set). Requests that the API
   server let in while nobody answered are in no record: proviso evidence reconcile finds them in that log.
