@@ -236,8 +236,11 @@ func (c *compiled) blame(s *Subject, reason string) (path string) {
 
 // tidy shortens, sorts, drops repetitions, and keeps at most maxViolations.
 func tidy(list []Violation) []Violation {
-	for i := range list {
-		list[i].Message = shorten(list[i].Message)
+	if slices.ContainsFunc(list, func(v Violation) bool { return len(v.Message) > maxMessage }) {
+		list = slices.Clone(list) // it is the rule's
+		for i := range list {
+			list[i].Message = shorten(list[i].Message)
+		}
 	}
 	slices.SortFunc(list, func(a, b Violation) int {
 		return cmp(a.Path, b.Path, a.Message, b.Message)

@@ -489,3 +489,16 @@ func BenchmarkJudge(b *testing.B) {
 		})
 	}
 }
+
+// What a rule says may quote what somebody made long: so much of it is kept, and the rule's own list stays as it is.
+func TestMessagesAreBounded(t *testing.T) {
+	said := []engine.Violation{{Message: strings.Repeat("ä", 100_000)}}
+	rule := ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) { return said, nil })
+	d := judge(t, engine.Policy{Rule: rule}, schedule(nil), nil)
+	if got := d.Violations[0].Message; len(got) > 4100 || !strings.HasSuffix(got, "ä…") {
+		t.Errorf("%d bytes are kept, ending in %q", len(got), got[len(got)-10:])
+	}
+	if len(said[0].Message) != 200_000 {
+		t.Error("the rule's own list is written to")
+	}
+}
