@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,12 +55,15 @@ func TestAuthorityWaitsForEachOverlap(t *testing.T) {
 // few is an API server that has one Secret and, unless the glass was broken, one webhook configuration.
 type few struct {
 	client.Client
+	sync.Mutex
 	secret        corev1.Secret
 	configuration *admissionregistrationv1.ValidatingWebhookConfiguration
 	down          bool
 }
 
 func (f *few) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	f.Lock()
+	defer f.Unlock()
 	if f.down {
 		return errors.New("nobody answers")
 	}
@@ -76,6 +80,8 @@ func (f *few) Get(_ context.Context, key client.ObjectKey, into client.Object, _
 }
 
 func (f *few) Update(_ context.Context, from client.Object, _ ...client.UpdateOption) error {
+	f.Lock()
+	defer f.Unlock()
 	switch from := from.(type) {
 	case *corev1.Secret:
 		from.DeepCopyInto(&f.secret)
@@ -83,6 +89,12 @@ func (f *few) Update(_ context.Context, from client.Object, _ ...client.UpdateOp
 		f.configuration = from.DeepCopy()
 	}
 	return nil
+}
+
+func (f *few) does(what func()) {
+	f.Lock()
+	defer f.Unlock()
+	what()
 }
 
 // printed is the configuration as it is printed: without a bundle.
@@ -102,13 +114,17 @@ func TestAuthorityPublishesAnewWhatWasPutBack(t *testing.T) {
 		a := &Authority{Client: cluster, Hosts: []string{"h"}, Now: time.Now, Metrics: metrics}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- a.Start(ctx, func(err error) { logged = append(logged, err.Error()) }) }()
+		go func() {
+			ended <- a.Start(ctx, func(err error) { cluster.does(func() { logged = append(logged, err.Error()) }) })
+		}()
 		in := func(d time.Duration) {
 			time.Sleep(d)
 			synctest.Wait()
 		}
 		published := func(when string) {
 			t.Helper()
+			cluster.Lock()
+			defer cluster.Unlock()
 			for _, w := range cluster.configuration.Webhooks {
 				if len(a.Bundle()) == 0 || !bytes.Equal(w.ClientConfig.CABundle, a.Bundle()) {
 					t.Errorf("%s: the API server cannot verify what is served", when)
@@ -117,19 +133,19 @@ func TestAuthorityPublishesAnewWhatWasPutBack(t *testing.T) {
 		}
 		in(lookEvery)
 		published("at the start")
-		cluster.configuration = nil
+		cluster.does(func() { cluster.configuration = nil })
 		in(17 * time.Minute)
-		cluster.configuration = printed()
+		cluster.does(func() { cluster.configuration = printed() })
 		in(2 * time.Second)
 		published("put back")
-		cluster.configuration.Webhooks[1].ClientConfig.CABundle = []byte("of somebody else")
+		cluster.does(func() { cluster.configuration.Webhooks[1].ClientConfig.CABundle = []byte("of somebody else") })
 		in(2 * time.Second)
 		published("overwritten")
 		// An outage is told once, and so is the next.
 		for range 2 {
-			cluster.down = true
+			cluster.does(func() { cluster.down = true })
 			in(time.Minute)
-			cluster.down = false
+			cluster.does(func() { cluster.down = false })
 			in(time.Minute)
 		}
 		stop()

@@ -14,10 +14,12 @@ import (
 type room struct {
 	reading, judging *semaphore.Weighted
 	half             int64
+	// beyond is for one body that comes when there is no room: those that have a part each would wait for one another.
+	beyond *semaphore.Weighted
 }
 
 func newRoom(most int64) *room {
-	return &room{semaphore.NewWeighted(most / 2), semaphore.NewWeighted(most / 2), most / 2}
+	return &room{semaphore.NewWeighted(most / 2), semaphore.NewWeighted(most / 2), most / 2, semaphore.NewWeighted(1)}
 }
 
 // smallest is what any request is charged with, step how much at once while its body comes: what is only announced costs
@@ -42,6 +44,7 @@ type charged struct {
 	read, values int64 // bytes that came, and what they become beside themselves
 	text, escape bool  // whether what comes next is within a text, and whether it is escaped there
 	coming, held int64 // what it holds of either half of the room
+	beyond       bool  // whether it comes beyond the room
 	refused      bool
 }
 
@@ -49,7 +52,19 @@ type charged struct {
 var errTurnedAway = errors.New("too many requests are in flight")
 
 // come charges for what comes.
-func (c *charged) come(n int64) error { return c.charge(c.to.reading, n, &c.coming) }
+func (c *charged) come(n int64) error {
+	switch n = min(n, c.to.half-c.coming); {
+	case c.beyond || n <= 0:
+	case c.to.reading.TryAcquire(n):
+		c.coming += n
+	case c.to.beyond.Acquire(c.ctx, 1) != nil:
+		c.refused = true
+		return errTurnedAway
+	default:
+		c.beyond = true
+	}
+	return nil
+}
 
 func (c *charged) charge(to *semaphore.Weighted, n int64, held *int64) error {
 	n = min(n, c.to.half-*held) // one that alone is more than there is room for may be there alone
@@ -65,16 +80,26 @@ func (c *charged) charge(to *semaphore.Weighted, n int64, held *int64) error {
 }
 
 func (c *charged) release() {
-	c.to.reading.Release(c.coming)
+	c.came()
 	c.to.judging.Release(c.held)
-	c.coming, c.held = 0, 0
+	c.held = 0
+}
+
+// came gives back what the body held while it came.
+func (c *charged) came() {
+	c.to.reading.Release(c.coming)
+	c.coming = 0
+	if c.beyond {
+		c.to.beyond.Release(1)
+		c.beyond = false
+	}
 }
 
 func (c *charged) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
 	c.read += int64(n)
 	c.count(p[:n])
-	for perComing*c.read > c.coming && c.coming < c.to.half {
+	for perComing*c.read > c.coming && c.coming < c.to.half && !c.beyond {
 		if bad := c.come(step); bad != nil {
 			return 0, bad
 		}
@@ -83,8 +108,7 @@ func (c *charged) Read(p []byte) (int, error) {
 		if bad := c.charge(c.to.judging, max(smallest, perByte*c.read+c.values), &c.held); bad != nil {
 			return 0, bad
 		}
-		c.to.reading.Release(c.coming)
-		c.coming = 0
+		c.came()
 	}
 	return n, err
 }
