@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,10 +41,15 @@ func (j *judgement) decide(ctx context.Context, c *compiled) (d Decision) {
 	}
 	facts := map[string]any{}
 	d = j.judge(ctx, c, facts)
-	if d.Verdict != Pass && d.Verdict != NotApplicable {
+	if d.Verdict == Fail {
 		return d
 	}
-	if m := c.misspeltLabel(j.subject.Object); m != nil {
+	m := c.misspeltLabel(j.subject.Object)
+	if d.Verdict == Unknown {
+		d.mislabelled = m != nil // it may be why
+		return d
+	}
+	if m != nil {
 		return Decision{Reason: m.Error(), Cause: CauseField, Path: m.Path, mislabelled: true}
 	}
 	for _, name := range slices.Sorted(maps.Keys(facts)) {
@@ -236,11 +242,9 @@ func (c *compiled) blame(s *Subject, reason string) (path string) {
 
 // tidy shortens, sorts, drops repetitions, and keeps at most maxViolations.
 func tidy(list []Violation) []Violation {
-	if slices.ContainsFunc(list, func(v Violation) bool { return len(v.Message) > maxMessage }) {
-		list = slices.Clone(list) // it is the rule's
-		for i := range list {
-			list[i].Message = shorten(list[i].Message)
-		}
+	list = slices.Clone(list) // it is the rule's
+	for i := range list {
+		list[i].Message = shorten(list[i].Message)
 	}
 	slices.SortFunc(list, func(a, b Violation) int {
 		return cmp(a.Path, b.Path, a.Message, b.Message)
@@ -263,7 +267,8 @@ func shorten(text string) string {
 	for !utf8.RuneStart(text[end]) {
 		end--
 	}
-	return text[:end] + "…"
+	// Two that differ further on stay two.
+	return fmt.Sprintf("%s… (sha256 %.8x)", text[:end], sha256.Sum256([]byte(text)))
 }
 
 func cmp(a, b, c, d string) int {

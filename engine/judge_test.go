@@ -203,6 +203,12 @@ func TestMisspeltLabels(t *testing.T) {
 	if d := judge(t, p, sub, nil); d.Verdict != engine.Fail {
 		t.Errorf("what is misspelt hides a failure: got %v, %q", d.Verdict, d.Reason)
 	}
+	p.Rule = ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) {
+		return nil, errors.New("cannot read the label")
+	})
+	if d := judge(t, p, sub, nil); d.Verdict != engine.Unknown || d.Effect != engine.EffectDeny {
+		t.Errorf("what the rule itself cannot tell for it: got %v, %v", d.Verdict, d.Effect)
+	}
 	p.When = func(context.Context, engine.Input) (bool, error) { return false, nil }
 	if d := judge(t, p, sub, nil); d.Verdict != engine.Unknown {
 		t.Errorf("what is misspelt may be what the policy is for: got %v", d.Verdict)
@@ -495,8 +501,12 @@ func TestMessagesAreBounded(t *testing.T) {
 	said := []engine.Violation{{Message: strings.Repeat("ä", 100_000)}}
 	rule := ruleFunc(func(context.Context, engine.Input) ([]engine.Violation, error) { return said, nil })
 	d := judge(t, engine.Policy{Rule: rule}, schedule(nil), nil)
-	if got := d.Violations[0].Message; len(got) > 4100 || !strings.HasSuffix(got, "ä…") {
+	if got := d.Violations[0].Message; len(got) > 4140 || !strings.Contains(got, "ä… (sha256 ") {
 		t.Errorf("%d bytes are kept, ending in %q", len(got), got[len(got)-10:])
+	}
+	said = append(said, engine.Violation{Message: said[0].Message + "b"})
+	if d := judge(t, engine.Policy{Rule: rule}, schedule(nil), nil); len(d.Violations) != 2 {
+		t.Error("two that differ in what was cut are one")
 	}
 	if len(said[0].Message) != 200_000 {
 		t.Error("the rule's own list is written to")

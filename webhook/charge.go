@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -16,10 +17,26 @@ type room struct {
 	half             int64
 	// beyond is for one body that comes when there is no room: those that have a part each would wait for one another.
 	beyond *semaphore.Weighted
+
+	mu    sync.Mutex
+	freed chan struct{} // closed when a body that came gives back what it held
 }
 
 func newRoom(most int64) *room {
-	return &room{semaphore.NewWeighted(most / 2), semaphore.NewWeighted(most / 2), most / 2, semaphore.NewWeighted(1)}
+	return &room{reading: semaphore.NewWeighted(most / 2), judging: semaphore.NewWeighted(most / 2), half: most / 2, beyond: semaphore.NewWeighted(1), freed: make(chan struct{})}
+}
+
+func (r *room) changes() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.freed
+}
+
+func (r *room) changed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.freed)
+	r.freed = make(chan struct{})
 }
 
 // smallest is what any request is charged with, step how much at once while its body comes: what is only announced costs
@@ -53,17 +70,26 @@ var errTurnedAway = errors.New("too many requests are in flight")
 
 // come charges for what comes.
 func (c *charged) come(n int64) error {
-	switch n = min(n, c.to.half-c.coming); {
-	case c.beyond || n <= 0:
-	case c.to.reading.TryAcquire(n):
-		c.coming += n
-	case c.to.beyond.Acquire(c.ctx, 1) != nil:
-		c.refused = true
-		return errTurnedAway
-	default:
-		c.beyond = true
+	n = min(n, c.to.half-c.coming)
+	for {
+		freed := c.to.changes()
+		switch {
+		case c.beyond || n <= 0:
+			return nil
+		case c.to.reading.TryAcquire(n):
+			c.coming += n
+			return nil
+		case c.to.beyond.TryAcquire(1):
+			c.beyond = true
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-c.ctx.Done():
+			c.refused = true
+			return errTurnedAway
+		}
 	}
-	return nil
 }
 
 func (c *charged) charge(to *semaphore.Weighted, n int64, held *int64) error {
@@ -93,6 +119,7 @@ func (c *charged) came() {
 		c.to.beyond.Release(1)
 		c.beyond = false
 	}
+	c.to.changed()
 }
 
 func (c *charged) Read(p []byte) (int, error) {

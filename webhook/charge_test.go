@@ -243,3 +243,25 @@ func TestWhatIsAnsweredForStillTakesItsRoom(t *testing.T) {
 		})
 	}
 }
+
+// Room that is given back is there for whoever waits, however slow the body is that goes beyond it.
+func TestOneSlowBodyKeepsNoRoomFromOthers(t *testing.T) {
+	to := newRoom(4 << 20)
+	if !to.reading.TryAcquire(to.half) || !to.beyond.TryAcquire(1) {
+		t.Fatal("there is no room")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		body := &charged{ReadCloser: io.NopCloser(strings.NewReader(update(`"x"`))), ctx: ctx, to: to}
+		defer body.release()
+		_, err := io.Copy(io.Discard, body)
+		ended <- err
+	}()
+	time.Sleep(10 * time.Millisecond)
+	(&charged{to: to, coming: to.half}).came()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
