@@ -54,6 +54,15 @@ it was erased or left out, or ended by a limit; 4 it does not verify, or a verdi
 			if !v.Established {
 				fmt.Fprintf(s.err, "proviso: note: who signed %s is not established: name a key you trust with --trust\n", args[0])
 			}
+			unjudged := 0
+			for _, h := range v.Holes {
+				if h.Code == evidence.DeclaredHole || h.Code == evidence.DeclaredGap || h.Code == evidence.Unclosed {
+					unjudged++
+				}
+			}
+			if unjudged > 0 {
+				fmt.Fprintf(s.err, "proviso: note: the evidence tells of %s, where nothing was judged (proviso evidence verify lists them)\n", countOf(unjudged, "hole or gap", "holes or gaps"))
+			}
 			folder, err := evidence.OpenFolder(fsys)
 			if err != nil {
 				return err
@@ -74,7 +83,7 @@ it was erased or left out, or ended by a limit; 4 it does not verify, or a verdi
 				return err
 			case len(r.Differences) > 0:
 				return exitCode(exitUnverified)
-			case r.Records == 0 || r.Unrepeatable > 0 || r.NotJudged > r.Refused || r.Erased > 0 || r.ValuesLeftOut > 0 || r.RecordsLeftOut > 0:
+			case unjudged > 0 || r.Records == 0 || r.Unrepeatable > 0 || r.NotJudged > r.Refused || r.Erased > 0 || r.ValuesLeftOut > 0 || r.RecordsLeftOut > 0:
 				return exitCode(exitIncomplete)
 			}
 			return nil
