@@ -9,10 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
-	"slices"
-	"strings"
 	"time"
+
+	"proviso.dev/proviso/evidence/internal/listing"
 )
 
 const (
@@ -21,21 +20,6 @@ const (
 	maxName  = 255
 	block    = 512
 )
-
-// archive is a tar seen as a file system. Its files are read where they lie.
-type archive struct {
-	from io.ReaderAt
-	// nodes are files and folders by path; "." is the root.
-	nodes map[string]*node
-}
-
-// node is a file or folder of an archive; it is its own fs.FileInfo and fs.DirEntry.
-type node struct {
-	name     string
-	dir      bool
-	at, size int64
-	children []fs.DirEntry
-}
 
 // archiveHeader is the header of a file in an archive: all else of it is as it always is, so that an archive is told by the
 // names and the bytes of its files, and no byte of it can be altered unseen.
@@ -80,7 +64,7 @@ func writeArchive(ctx context.Context, w io.Writer, parts []part) error {
 // names, each header as it is written, no byte besides. So there are no links, no devices, no sparse files, no extended
 // headers, and nothing that two readers could understand in two ways.
 func OpenArchive(from io.ReaderAt, size int64) (fs.FS, error) {
-	a := &archive{from, map[string]*node{".": {name: ".", dir: true}}}
+	a := listing.New()
 	refused := func(format string, args ...any) (fs.FS, error) {
 		return nil, fmt.Errorf("open archive: %s (an auditor bundle is read as proviso evidence export writes it, or unpacked, as a folder)", fmt.Sprintf(format, args...))
 	}
@@ -117,19 +101,23 @@ func OpenArchive(from io.ReaderAt, size int64) (fs.FS, error) {
 			return refused("the header of %s is not as it is written", h.Name)
 		}
 		at += block
-		if err := a.put(h.Name, &node{name: path.Base(h.Name), at: at, size: h.Size}); err != nil {
-			return nil, err
+		body := at
+		open := func() (io.ReadCloser, error) { return section{io.NewSectionReader(from, body, h.Size)}, nil }
+		if err := a.Put(h.Name, listing.File{Size: h.Size, Mode: 0o444, Open: open}); err != nil {
+			return nil, fmt.Errorf("open archive: %w", err)
 		}
 		if at += h.Size; !zero(from, at, padding(h.Size)) {
 			return refused("there is something after the end of %s", h.Name)
 		}
 		at += padding(h.Size)
 	}
-	for _, n := range a.nodes {
-		slices.SortFunc(n.children, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	}
 	return a, nil
 }
+
+// section is a part of something that stays open.
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }
 
 // zero reports whether n bytes, at most two blocks of them, are zero.
 func zero(from io.ReaderAt, at, n int64) bool {
@@ -140,94 +128,7 @@ func zero(from io.ReaderAt, at, n int64) bool {
 	return bytes.Count(b, []byte{0}) == len(b)
 }
 
-func (a *archive) put(name string, n *node) error {
-	a.nodes[name] = n
-	parent := path.Dir(name)
-	up := a.nodes[parent]
-	if up == nil {
-		up = &node{name: path.Base(parent), dir: true}
-		if err := a.put(parent, up); err != nil {
-			return err
-		}
-	}
-	if !up.dir {
-		return fmt.Errorf("open archive: %q is a file and a folder", parent)
-	}
-	up.children = append(up.children, n)
-	return nil
-}
-
-// Open is part of fs.FS.
-func (a *archive) Open(name string) (fs.File, error) {
-	n := a.nodes[name]
-	switch {
-	case !fs.ValidPath(name):
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
-	case n == nil:
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	return &opened{SectionReader: io.NewSectionReader(a.from, n.at, n.size), node: n}, nil
-}
-
-// opened is an open file or folder of an archive.
-type opened struct {
-	*io.SectionReader
-	*node
-	read int
-}
-
-func (o *opened) Stat() (fs.FileInfo, error) { return o.node, nil }
-func (o *opened) Close() error               { return nil }
-func (o *opened) Size() int64                { return o.size }
-
-// ReadDir is part of fs.ReadDirFile.
-func (o *opened) ReadDir(n int) ([]fs.DirEntry, error) {
-	rest := o.children[o.read:]
-	if n > 0 && len(rest) == 0 {
-		return nil, io.EOF
-	}
-	if n > 0 {
-		rest = rest[:min(n, len(rest))]
-	}
-	o.read += len(rest)
-	return rest, nil
-}
-
-func (n *node) Name() string               { return n.name }
-func (n *node) Size() int64                { return n.size }
-func (n *node) ModTime() time.Time         { return time.Time{} }
-func (n *node) IsDir() bool                { return n.dir }
-func (n *node) Sys() any                   { return nil }
-func (n *node) Info() (fs.FileInfo, error) { return n, nil }
-func (n *node) Type() fs.FileMode          { return n.Mode().Type() }
-func (n *node) Mode() fs.FileMode {
-	if n.dir {
-		return fs.ModeDir | 0o555
-	}
-	return 0o444
-}
-
-// plainFiles are the plain files and the folders of a file system; to open anything else may wait for ever.
-type plainFiles struct{ fs.FS }
-
-// Open is part of fs.FS.
-func (p plainFiles) Open(name string) (fs.File, error) {
-	if info, err := fs.Stat(p.FS, name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is no plain file")}
-	}
-	return p.FS.Open(name)
-}
-
-// Stat is part of fs.StatFS.
-func (p plainFiles) Stat(name string) (fs.FileInfo, error) { return fs.Stat(p.FS, name) }
-
-// Lstat is part of fs.ReadLinkFS: of a link it tells of the link.
-func (p plainFiles) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(p.FS, name) }
-
-// ReadLink is part of fs.ReadLinkFS.
-func (p plainFiles) ReadLink(name string) (string, error) { return fs.ReadLink(p.FS, name) }
-
-// OpenPath opens a folder of evidence, or an archive of one, by its path.
+// OpenPath opens a folder of evidence as it is now, though its writer goes on, or an archive of one, by its path.
 func OpenPath(name string) (fs.FS, io.Closer, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -238,7 +139,11 @@ func OpenPath(name string) (fs.FS, io.Closer, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("open evidence: %w", err)
 		}
-		return plainFiles{root.FS()}, root, nil
+		still, err := atRest(root.FS())
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("open evidence %s: %w", name, err), root.Close())
+		}
+		return still, root, nil
 	}
 	if !info.Mode().IsRegular() { // to open a pipe waits until somebody writes to it
 		return nil, nil, fmt.Errorf("open evidence: %s is neither a folder nor a file: want a folder of evidence or an auditor bundle", name)

@@ -107,7 +107,7 @@ func TestExportLies(t *testing.T) {
 		"a proof under another head": {change: func(f folder) { otherHead(f, "proofs/"+first+".tlog-proof") }, resign: true, code: evidence.RecordAltered, what: "the head in it is not the head of the log"},
 		"evidence of another":        {change: func(f folder) { replaceEvidence(f, other) }, resign: true, code: evidence.OtherLog, what: "it is about the log"},
 		"another format":             {resign: true, say: func(m *evidence.Manifest) { m.Format = 2 }, code: evidence.WrongStatement, what: "format 2"},
-		"other counts":               {resign: true, say: func(m *evidence.Manifest) { m.Counts.Fail-- }, code: evidence.CountsDiffer, what: "verdicts"},
+		"other counts":               {resign: true, say: func(m *evidence.Manifest) { m.Counts.Fail-- }, code: evidence.CountsDiffer, what: "it counts"},
 		"other clusters":             {resign: true, say: func(m *evidence.Manifest) { m.Clusters[0].UID = "cluster-b" }, code: evidence.CountsDiffer, what: "clusters"},
 		"another seed":               {resign: true, say: func(m *evidence.Manifest) { m.Seed = "AAAA" }, code: evidence.CountsDiffer, what: "the seed"},
 		"another time":               {resign: true, say: func(m *evidence.Manifest) { m.First = m.First.Add(-time.Hour) }, code: evidence.CountsDiffer, what: "first"},

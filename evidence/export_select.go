@@ -195,6 +195,9 @@ func (e *exporting) putEvidence() error {
 		return err
 	}
 	for _, name := range seals {
+		if unfinished(name) {
+			continue
+		}
 		if path.Base(name) == SealStatement {
 			e.m.Seals++
 		}

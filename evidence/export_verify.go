@@ -222,12 +222,20 @@ func (v *verification) checkExport() error {
 	if e.m.Producer != v.Producer || e.m.Signer != v.Signer {
 		v.problem(OtherLog, ManifestFile, "it is about the log %s of the key %s", e.m.Producer.Origin, e.m.Signer)
 	}
-	differ("the head", e.m.Head, v.Head)
+	differ("the head's origin", e.m.Head.Origin, v.Head.Origin)
+	differ("the head's size", e.m.Head.Size, v.Head.Size)
+	differ("the head's root", e.m.Head.Root, v.Head.Root)
 	differ("records", e.m.Records, v.Records)
 	differ("left out", e.m.LeftOut, v.LeftOut)
 	differ("inputs left out", e.m.InputsLeftOut, e.inputs)
-	differ("verdicts", e.m.Counts, e.counts)
-	differ("clusters", e.m.Clusters, e.clusters)
+	if said, found := e.m.Counts.apart(&e.counts); said != found {
+		v.problem(CountsDiffer, ManifestFile, "it counts %s, and there are %s", said, found)
+	}
+	said, err := Encode(e.m.Clusters)
+	v.fault(err)
+	found, err := Encode(e.clusters)
+	v.fault(err)
+	differ("clusters", string(said), string(found))
 	differ("first", e.m.First.Format(time.RFC3339Nano), e.first.Format(time.RFC3339Nano))
 	differ("last", e.m.Last.Format(time.RFC3339Nano), e.derived.last.Format(time.RFC3339Nano))
 	differ("the seed", e.m.Seed, v.Head.Root)
@@ -252,7 +260,7 @@ func (v *verification) checkExport() error {
 		v.hole(Unsealed, CheckpointFile, "%s came after it, not signed yet, and not exported", plural(e.m.Unsigned, "record", "records"))
 	}
 	if v.LeftOut > 0 || e.inputs > 0 {
-		v.hole(LeftOut, ManifestFile, "the export leaves out %d records and %d values; what it leaves out is %s", v.LeftOut, e.inputs, e.m.Filter.words())
+		v.hole(LeftOut, ManifestFile, "the export leaves out %s and %s; what it leaves out is %s", plural(v.LeftOut, "record", "records"), plural(e.inputs, "value", "values"), e.m.Filter.words())
 	}
 	return nil
 }
@@ -266,10 +274,10 @@ func (e *exportCheck) tell(v *verification) {
 	v.Checked = append(v.Checked, fmt.Sprintf("the manifest: its signature, that it lists all %d files, and that it counts what is there", len(e.m.Files)),
 		"the summary and the gaps: they are what the records give")
 	if v.Seals > 0 {
-		v.Checked = append(v.Checked, fmt.Sprintf("%d seals of the producer, against the log", v.Seals))
+		v.Checked = append(v.Checked, plural(uint64(v.Seals), "seal", "seals")+" of the producer, against the log")
 	}
 	if n := len(e.m.Signed); n > 0 {
-		v.Checked = append(v.Checked, fmt.Sprintf("%d records that are signed one by one, and their proofs", n))
+		v.Checked = append(v.Checked, plural(uint64(n), "record, signed by itself, and its proof", "records that are signed one by one, and their proofs"))
 	}
 	if !v.Export.Established {
 		v.Unchecked = append(v.Unchecked, "who exported: the key is the bundle's own (name one you trust with --trust)")

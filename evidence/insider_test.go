@@ -250,7 +250,7 @@ func TestDeclared(t *testing.T) {
 			return slices.Insert(r, 7, with(r[6], func(r *evidence.Record) {
 				r.Erasure = &evidence.Erasure{Inputs: []engine.Digest{gone}, Reason: "asked to"}
 			}))
-		}, insider{files: func(f folder) { erase(t, f, 0, "") }}, evidence.Erased, "1 inputs were erased: asked to"},
+		}, insider{files: func(f folder) { erase(t, f, 0, "") }}, evidence.Erased, "1 input was erased: asked to"},
 		"item that became a hole": {func(r records) records {
 			n, c := 0, full
 			r[3] = with(r[3], func(r *evidence.Record) { r.Hole = &evidence.Hole{Item: &n, Kind: "broken", Reason: "it went away"} })
@@ -270,7 +270,7 @@ func TestDeclared(t *testing.T) {
 		}, insider{files: func(f folder) { f.put(evidence.ObjectFile(evidence.DigestOf(holed)), holed) }}, evidence.DeclaredHole, "bucket broken.yaml: it is broken"},
 		"gap": {func(r records) records {
 			return slices.Insert(r, 7, with(r[6], func(r *evidence.Record) { r.Gap = &evidence.Gap{Lost: 3, Reason: "too slow"} }))
-		}, insider{}, evidence.DeclaredGap, "3 requests between"},
+		}, insider{}, evidence.DeclaredGap, "3 requests have no record, between"},
 		"lost without a gap": {func(r records) records {
 			c := full
 			c.Lost = 2

@@ -92,7 +92,7 @@ func Redacted(object map[string]any, salt []byte) map[string]any {
 	if items, ok := object["items"].([]any); ok {
 		kept := make([]any, len(items))
 		for i, item := range items {
-			if secret, ok := item.(map[string]any); ok && object["kind"] == "SecretList" {
+			if secret, ok := item.(map[string]any); ok && kindIs(object, "SecretList") {
 				kept[i] = redactedSecret(secret, salt) // its items need not name their kind
 			} else {
 				kept[i] = RedactedValue(item, salt)
@@ -101,10 +101,22 @@ func Redacted(object map[string]any, salt []byte) map[string]any {
 		object = maps.Clone(object)
 		object["items"] = kept
 	}
-	if version, _ := object["apiVersion"].(string); object["kind"] == "Secret" && !strings.Contains(version, "/") {
+	if isSecret(object) {
 		return redactedSecret(object, salt)
 	}
 	return object
+}
+
+// isSecret tells a core Secret, and what somebody meant to be one, from kinds of that name in other groups, which have a dot.
+func isSecret(object map[string]any) bool {
+	version, _ := object["apiVersion"].(string)
+	group, _, _ := strings.Cut(version, "/")
+	return kindIs(object, "Secret") && !strings.Contains(group, ".")
+}
+
+func kindIs(object map[string]any, want string) bool {
+	kind, _ := object["kind"].(string)
+	return strings.EqualFold(strings.TrimSpace(kind), want)
 }
 
 // redactedSecret keeps what names and sorts a Secret, and the keys of what it holds. Any other field may hold a secret, too: an
@@ -197,6 +209,10 @@ func committed(v any, salt []byte) any {
 		return nil
 	}
 	mac := hmac.New(sha256.New, salt)
-	fmt.Fprint(mac, v)
+	raw, err := Encode(v)
+	if err != nil {
+		raw = fmt.Append(nil, v) // no JSON has it, and it is kept no more than what has
+	}
+	mac.Write(raw)
 	return commitment + hex.EncodeToString(mac.Sum(nil))
 }

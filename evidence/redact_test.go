@@ -56,10 +56,11 @@ func TestSecretsAreCommitted(t *testing.T) {
 		return string(line)
 	}
 	for name, object := range map[string]any{
-		"alone":           secret,
-		"in a list":       []any{secret},
-		"in a List":       map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{secret}},
-		"in a SecretList": map[string]any{"apiVersion": "v1", "kind": "SecretList", "items": []any{without(secret, "kind", "apiVersion")}},
+		"alone":             secret,
+		"in a list":         []any{secret},
+		"in a List":         map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{secret}},
+		"in the wrong case": map[string]any{"apiVersion": "v1", "kind": "secretlist", "items": []any{without(secret, "kind", "apiVersion")}},
+		"in a SecretList":   map[string]any{"apiVersion": "v1", "kind": "SecretList", "items": []any{without(secret, "kind", "apiVersion")}},
 	} {
 		got := text(object, "salt")
 		if strings.Contains(got, canary) || !strings.Contains(got, `"type":"Opaque"`) || !strings.Contains(got, `"name":"s"`) {
@@ -73,6 +74,10 @@ func TestSecretsAreCommitted(t *testing.T) {
 	data := kept["data"].(map[string]any)
 	if data["a"] != data["b"] {
 		t.Errorf("equal values have different commitments: %v", data)
+	}
+	kept = evidence.Redacted(map[string]any{"apiVersion": "v1", "kind": "Secret", "data": map[string]any{"text": "1", "number": int64(1)}}, []byte("salt"))
+	if data := kept["data"].(map[string]any); data["text"] == data["number"] {
+		t.Errorf("1 and \"1\" have one commitment: %v", data)
 	}
 	if secret["data"].(map[string]any)["a"] != canary {
 		t.Error("the object that is judged was altered")
@@ -107,6 +112,9 @@ func TestWhatASecretMayHold(t *testing.T) {
 		"items":                        {"items": []any{canary}},
 		"without a version":            {"apiVersion": nil, "data": map[string]any{"a": canary}},
 		"a version that nobody serves": {"apiVersion": "v2", "data": map[string]any{"a": canary}},
+		"the core group by its name":   {"apiVersion": "core/v1", "data": map[string]any{"a": canary}},
+		"a kind in the wrong case":     {"kind": "secret", "data": map[string]any{"a": canary}},
+		"a kind with a space":          {"kind": "Secret ", "data": map[string]any{"a": canary}},
 	} {
 		secret := maps.Clone(kept)
 		maps.Copy(secret, part)

@@ -260,7 +260,7 @@ func TestUnsigned(t *testing.T) {
 			for _, name := range []string{"log/tile/entries/000.p/8", "log/tile/0/000.p/8"} {
 				f[name] = signed[name]
 			}
-		}, evidence.Unsealed, "1 records came after it and are not signed yet"},
+		}, evidence.Unsealed, "1 record came after it, not signed yet"},
 		"torn last line": {func(f folder) {
 			f.edit(evidence.RecordsFile(0), func(b []byte) []byte { return append(b, `{"type":`...) })
 		}, evidence.Unsealed, "the last line was not written whole"},

@@ -18,6 +18,8 @@ const (
 	// maxLevel is the highest that 2^63 leaves need.
 	maxLevel = 7
 	leafSize = 32
+	// partialTile stands between the path of a tile that is not full and how many entries it has.
+	partialTile = ".p/"
 )
 
 // tile names a tile of the log (c2sp.org/tlog-tiles).
@@ -37,7 +39,7 @@ func (t tile) path(width int) string {
 	}
 	name = "log/tile/" + level + "/" + name
 	if width < tileWidth {
-		name = fmt.Sprintf("%s.p/%d", name, width)
+		name = fmt.Sprintf("%s%s%d", name, partialTile, width)
 	}
 	return name
 }
@@ -57,7 +59,7 @@ func parseTile(name string) (t tile, width int, ok bool) {
 		}
 		t.level = n
 	}
-	if at, w, partial := strings.Cut(rest, ".p/"); partial {
+	if at, w, partial := strings.Cut(rest, partialTile); partial {
 		n, err := strconv.Atoi(w)
 		if err != nil || n < 1 || n >= tileWidth {
 			return t, 0, false

@@ -113,6 +113,7 @@ const (
 	Erased       = "erased"
 	LeftOut      = "left-out"
 	Silent       = "silent"
+	Unfinished   = "unfinished"
 )
 
 // Run is one run of the log.
@@ -158,6 +159,8 @@ type verification struct {
 	run           *running
 	// exported is there for an auditor bundle; fsys is the folder in it then.
 	exported *exportCheck
+	// torn is set where a last line has no end.
+	torn     bool
 	problems int
 	holes    int
 }
@@ -334,12 +337,12 @@ func (v *verification) compare(place string, c Checkpoint, code string) {
 
 // tell says in words what was checked and what was not.
 func (v *verification) tell() {
-	v.Checked = append(v.Checked, fmt.Sprintf("%d records: their order, their chain, and the Merkle root of the log of %d", v.Records, v.Head.Size))
+	v.Checked = append(v.Checked, fmt.Sprintf("%s: their order, their chain, and the Merkle root of the log of %d", plural(v.Records, "record", "records"), v.Head.Size))
 	switch {
 	case v.exported != nil:
 		v.exported.tell(v)
 	case v.Seals > 0:
-		v.Checked = append(v.Checked, fmt.Sprintf("%d seals; the newest covers every file", v.Seals))
+		v.Checked = append(v.Checked, plural(uint64(v.Seals), "seal", "seals")+"; the newest covers every file")
 	}
 	if !v.Established {
 		v.Unchecked = append(v.Unchecked, "who signed: the key is the folder's own (name one you trust with --trust)")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,10 +16,17 @@ func (v *verification) list() error {
 	if err := v.walk(v.fsys, v.placed); err != nil {
 		return err
 	}
-	if _, producer := v.files[ProducerFile]; !producer && v.files[CheckpointFile] == nil && v.exported == nil {
-		return errors.New("read evidence: there is neither producer.json nor log/checkpoint: this is no evidence folder")
+	if v.exported != nil || v.files[ProducerFile] != nil {
+		return nil
 	}
-	return nil
+	for name := range v.files {
+		dir, _, _ := strings.Cut(name, "/")
+		begun := slices.Contains([]string{"records", "inputs", ObjectsDir, SealsDir}, dir) || strings.HasPrefix(name, "log/tile/")
+		if begun && v.files[CheckpointFile] != nil {
+			return nil // what is missing is told
+		}
+	}
+	return errors.New("read evidence: there is no producer.json: this is no evidence folder, or making one was cut off before anything was recorded")
 }
 
 // placed reports whether what is checked may have a file of that name.
@@ -46,6 +54,10 @@ func (v *verification) walk(fsys fs.FS, placed func(name string) bool) error {
 			v.problem(FileUnlisted, name, "it is no plain file")
 			return nil
 		}
+		if v.exported == nil && unfinished(name) {
+			v.hole(Unfinished, name, "it is half made: a run was cut off there, or is at it; no record rests on it, and the next run removes it")
+			return nil
+		}
 		v.files[name] = info
 		if !placed(name) {
 			v.problem(FileUnlisted, name, "evidence has no such file")
@@ -56,6 +68,15 @@ func (v *verification) walk(fsys fs.FS, placed func(name string) bool) error {
 		return fmt.Errorf("read evidence: %w", err)
 	}
 	return nil
+}
+
+var unfinishedLog = regexp.MustCompile(`^log/(\.state/(version|treeState)|tile/(entries|[0-7])/(x\d{3}/)*\d{3}(\.p/[1-9])?)\d+$`)
+
+// unfinished reports whether a file is one that a writer has not finished: it ends in .tmp, or lies in what does, or Tessera
+// has it under a name that goes on with a random number.
+func unfinished(name string) bool {
+	_, _, tile := parseTile(name)
+	return strings.Contains(name+"/", ".tmp/") || !tile && unfinishedLog.MatchString(name)
 }
 
 // placed reports whether a folder of evidence has files of that name.

@@ -227,6 +227,7 @@ func (v *verification) segment(first uint64, s *segment) {
 		v.problem(p.Code, p.Place, "%s", p.Text)
 	}
 	if s.torn {
+		v.torn = true
 		v.hole(Unsealed, RecordsFile(first), "the last line was not written whole: it was never acknowledged")
 	}
 	for _, in := range s.inputs {

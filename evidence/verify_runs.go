@@ -153,7 +153,7 @@ func (r *running) part(rec *Record, place string) (parts int) {
 	if g := rec.Gap; g != nil {
 		parts++
 		r.lost += g.Lost
-		r.hole(DeclaredGap, place, "%d requests between %s and %s have no record: %s", g.Lost, g.From.Format(time.RFC3339), g.Until.Format(time.RFC3339), g.Reason)
+		r.hole(DeclaredGap, place, "%s no record, between %s and %s: %s", plural(g.Lost, "request has", "requests have"), g.From.Format(time.RFC3339), g.Until.Format(time.RFC3339), g.Reason)
 	}
 	if rec.Erasure != nil {
 		parts++
@@ -161,7 +161,7 @@ func (r *running) part(rec *Record, place string) (parts int) {
 		for _, d := range rec.Erasure.Inputs {
 			r.erased[d] = r.erased[d] || rec.Seq < r.Head.Size
 		}
-		r.hole(Erased, place, "%d inputs were erased: %s", len(rec.Erasure.Inputs), rec.Erasure.Reason)
+		r.hole(Erased, place, "%s erased: %s", plural(uint64(len(rec.Erasure.Inputs)), "input was", "inputs were"), rec.Erasure.Reason)
 	}
 	if rec.Heartbeat != nil {
 		parts++
@@ -232,7 +232,7 @@ func (r *running) counted(said Counts, place string) {
 		return
 	}
 	if said.Lost > r.lost {
-		r.hole(DeclaredGap, place, "%d requests have no record, and gaps tell of %d", said.Lost, r.lost)
+		r.hole(DeclaredGap, place, "%s no record, and gaps tell of %d", plural(said.Lost, "request has", "requests have"), r.lost)
 	}
 	said.Requests, said.DryRuns, said.Lost = 0, 0, 0
 	if said != r.this.Counts {
@@ -316,7 +316,7 @@ func (r *running) end() {
 		r.unclosed()
 	}
 	if r.Unsigned > 0 {
-		r.hole(Unsealed, CheckpointFile, "%d records came after it and are not signed yet", r.Unsigned)
+		r.hole(Unsealed, CheckpointFile, "%s after it, not signed yet", plural(r.Unsigned, "record came", "records came"))
 	}
 	if len(r.Runs) == 0 && r.LeftOut == 0 {
 		r.hole(Unclosed, "", "the log has no record")

@@ -173,11 +173,21 @@ func (v *verification) told(s *sealed, place string) {
 func (v *verification) compareFiles(s *sealed) error {
 	grown := v.tiles.Size() > s.seal.Size
 	if grown {
-		v.hole(Unsealed, s.dir, "%d records came after the newest seal", v.tiles.Size()-s.seal.Size)
+		v.hole(Unsealed, s.dir, "%s after the newest seal", plural(v.tiles.Size()-s.seal.Size, "record came", "records came"))
 	}
-	// What a log that grew has written since is checked by its records.
+	running := v.run.this != nil && !v.run.this.Closed
+	// What a log that grew has written since is checked by its records. What a record will speak of is written before it, and
+	// some of a record before all of it.
 	grows := func(name string) bool {
-		return grown && (strings.HasPrefix(name, "records/") || strings.HasPrefix(name, "inputs/") || strings.HasPrefix(name, ObjectsDir+"/") || strings.HasPrefix(name, LogDir+"/"))
+		switch dir, _, _ := strings.Cut(name, "/"); dir {
+		case LogDir:
+			return grown
+		case "inputs", ObjectsDir:
+			return grown || running
+		case "records":
+			return grown || v.torn
+		}
+		return false
 	}
 	if v.exported != nil {
 		v.exported.compareSealed(v, s)

@@ -35,7 +35,7 @@ func (w *watched) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDi
 
 // failed notes an error, and returns it.
 func (w *watched) failed(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) || name == SaltFile && errors.Is(err, fs.ErrPermission) {
+	if name == SaltFile && errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	if info, unknown := fs.Lstat(w.FS, name); unknown != nil || !info.Mode().IsRegular() {

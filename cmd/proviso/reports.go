@@ -173,7 +173,7 @@ func notFollowed(p evidence.Problem) bool {
 
 // newestSeal names the newest seal that is whole, with what it seals.
 func newestSeal(fsys fs.FS) (string, error) {
-	dirs, err := fs.Glob(fsys, evidence.SealsDir+"/*/"+evidence.SealStatement)
+	dirs, err := fs.Glob(fsys, evidence.SealsDir+"/[0-9][0-9][0-9][0-9][0-9][0-9]/"+evidence.SealStatement)
 	if err != nil {
 		return "", err
 	}

@@ -57,7 +57,6 @@ const (
 	Overwritten = "overwritten"
 	Hidden      = "hidden"
 	Unlocked    = "unlocked"
-	Unfinished  = "unfinished"
 )
 
 // Refused is why nothing is copied: the folder and the bucket do not tell of the same log. Its code is one of evidence's.

@@ -107,7 +107,7 @@ func TestVerifyTells(t *testing.T) {
 		"large file": {alter: func(t *testing.T, f *fake) { f.forge(t, "/inputs/", flip) }, problems: []string{evidence.FileAltered, evidence.InputAltered, evidence.InputMissing}},
 		"list": {alter: func(t *testing.T, f *fake) {
 			f.forge(t, "/files.json", func(s *stored) { s.body = append(s.body, ' ') })
-		}, problems: []string{evidence.FileAltered}, holes: []string{locked.Unfinished}},
+		}, problems: []string{evidence.FileAltered}, holes: []string{evidence.Unfinished}},
 		"checkpoint": {alter: func(t *testing.T, f *fake) { f.forge(t, "/seals/000001/checkpoint", flip) }, problems: []string{evidence.SignatureInvalid}},
 		"gone": {alter: func(t *testing.T, f *fake) {
 			for name := range f.objects {
@@ -115,7 +115,7 @@ func TestVerifyTells(t *testing.T) {
 					delete(f.objects, name)
 				}
 			}
-		}, holes: []string{locked.Unfinished}},
+		}, holes: []string{evidence.Unfinished}},
 		"governance": {alter: func(t *testing.T, f *fake) { f.forge(t, "/records/", func(s *stored) { s.mode = "GOVERNANCE" }) }, holes: []string{locked.Unlocked}},
 		"expired": {alter: func(t *testing.T, f *fake) {
 			f.forge(t, "/records/", func(s *stored) { s.until = "2020-01-01T00:00:00Z" })
@@ -125,10 +125,10 @@ func TestVerifyTells(t *testing.T) {
 		}, holes: []string{locked.Unlocked}},
 		"left over": {alter: func(t *testing.T, f *fake) {
 			put(f, "/records/", "records/0000000001.jsonl/"+strings.TrimPrefix(string(evidence.DigestOf([]byte("x"))), "sha256:"), "x")
-		}, holes: []string{locked.Unfinished}},
+		}, holes: []string{evidence.Unfinished}},
 		"left over and altered": {alter: func(t *testing.T, f *fake) {
 			put(f, "/records/", "records/0000000001.jsonl/"+strings.TrimPrefix(string(evidence.DigestOf([]byte("x"))), "sha256:"), "y")
-		}, problems: []string{evidence.FileAltered}, holes: []string{locked.Unfinished}},
+		}, problems: []string{evidence.FileAltered}, holes: []string{evidence.Unfinished}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, b := copied(t)

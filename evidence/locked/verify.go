@@ -37,7 +37,7 @@ type checking struct {
 	// listed are the keys that seals name, seen the files of the newest by their keys.
 	listed map[string]bool
 	view   *view
-	seen   map[string]*node
+	seen   map[string]*viewed
 
 	mu sync.Mutex
 	// strays are what no seal lists.
@@ -117,7 +117,7 @@ func (b *Bucket) Checkpoints(ctx context.Context, id string) ([][]byte, error) {
 }
 
 func (b *Bucket) check(ctx context.Context, l *log, o evidence.Options, progress func(string, int, int)) (*evidence.Verified, error) {
-	c := &checking{Bucket: b, log: l, o: o, Verified: &evidence.Verified{Producer: evidence.Producer{ID: l.id}}, listed: map[string]bool{}, view: newView(ctx, b), seen: map[string]*node{}}
+	c := &checking{Bucket: b, log: l, o: o, Verified: &evidence.Verified{Producer: evidence.Producer{ID: l.id}}, listed: map[string]bool{}, view: newView(ctx, b), seen: map[string]*viewed{}}
 	if err := c.readSeals(ctx); err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (b *Bucket) check(ctx context.Context, l *log, o evidence.Options, progress
 		return nil, err
 	}
 	if n := len(c.strays); n > 0 {
-		c.hole(Unfinished, slices.Min(c.strays), "%d objects, this one among them, are in the list of no seal: a copy was cut off, or somebody else put them there", n)
+		c.hole(evidence.Unfinished, slices.Min(c.strays), "%d objects, this one among them, are in the list of no seal: a copy was cut off, or somebody else put them there", n)
 	}
 	found := c.Verified
 	if c.newest > 0 {
@@ -182,7 +182,7 @@ func (c *checking) readSeals(ctx context.Context) error {
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
 		switch {
 		case n > c.newest:
-			c.hole(Unfinished, evidence.SealDir(n), "what the seal covers is not all here: a copy was cut off, or objects are gone whose lock has ended (copy again)")
+			c.hole(evidence.Unfinished, evidence.SealDir(n), "what the seal covers is not all here: a copy was cut off, or objects are gone whose lock has ended (copy again)")
 		case n < c.newest && whole[n]:
 			c.fully++
 		case n < c.newest:
@@ -190,12 +190,14 @@ func (c *checking) readSeals(ctx context.Context) error {
 		}
 	}
 	if len(numbers) == 0 {
-		c.hole(Unfinished, evidence.SealsDir, "there is no seal: a copy was cut off (copy again)")
+		c.hole(evidence.Unfinished, evidence.SealsDir, "there is no seal: a copy was cut off (copy again)")
 	}
 	for i := range newest {
 		f := &newest[i]
-		n := &node{name: path.Base(f.Path), version: c.objects[keyOf(f)].versions[0]}
-		c.view.put(f.Path, n)
+		n := &viewed{version: c.objects[keyOf(f)].versions[0]}
+		if err := c.view.put(f.Path, n); err != nil {
+			c.problem(evidence.FileAltered, f.Path, "%v", err)
+		}
 		c.seen[keyOf(f)] = n
 	}
 	return nil

@@ -10,8 +10,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,6 +120,11 @@ func appendAndSay(dir string) error {
 	}
 	count, _ := strconv.Atoi(os.Getenv(childCount))
 	many, _ := strconv.Atoi(os.Getenv(childAtOnce))
+	if count < unending {
+		if err := sealChild(w, dir, pack); err != nil {
+			return errors.Join(err, w.Close(context.Background(), "cannot seal"))
+		}
+	}
 	var all sync.WaitGroup
 	for worker := range many {
 		all.Go(func() {
@@ -131,6 +138,31 @@ func appendAndSay(dir string) error {
 	}
 	all.Wait()
 	return w.Close(context.Background(), "stopped")
+}
+
+// unending is a count of a child that is not to end by itself.
+const unending = 1 << 20
+
+// sealChild seals what is there so far.
+func sealChild(w *producer.Writer, dir string, pack evidence.Activation) error {
+	k, err := evidenceKeyOf(dir)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKIXPublicKey(k.Public())
+	if err != nil {
+		return err
+	}
+	return w.Seal(context.Background(), evidence.Seal{PolicySet: pack.PolicySet, Pack: pack.Pack}, nil, func(ctx context.Context, statement []byte) ([]byte, error) {
+		sig, err := k.Sign(ctx, evidence.PAE(evidence.PayloadType, statement))
+		if err != nil {
+			return nil, err
+		}
+		type m = map[string]any
+		text, sum := base64.StdEncoding.EncodeToString, sha256.Sum256(der)
+		return evidence.Encode(m{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json", "verificationMaterial": m{"publicKey": m{"hint": text(sum[:])}},
+			"dsseEnvelope": m{"payload": text(statement), "payloadType": evidence.PayloadType, "signatures": []m{{"sig": text(sig)}}}})
+	})
 }
 
 // child is such a process, under strace where injections are given.
@@ -163,6 +195,7 @@ func acks(out []byte) map[uint64]string {
 // taken opens the folder after a child, closes it, has it verified, and looks for what was acknowledged.
 func taken(t testing.TB, dir string, acknowledged map[uint64]string) {
 	t.Helper()
+	asLeft(t, dir)
 	w, err := openEvidence(dir, producer.Strict, func(err error) { t.Errorf("trouble: %v", err) })
 	if err != nil {
 		t.Fatalf("open after it: %v", err)
@@ -185,6 +218,28 @@ func taken(t testing.TB, dir string, acknowledged map[uint64]string) {
 	}
 	if v.Unsigned > 0 || v.Records != uint64(len(found)) {
 		t.Errorf("%d of %d records are not signed", v.Unsigned, v.Records)
+	}
+}
+
+// asLeft verifies a folder as a child left it, before its producer opens it again: nobody altered anything.
+func asLeft(t testing.TB, dir string) {
+	t.Helper()
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	fsys, closer, err := evidence.OpenPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer.Close()
+	v, err := evidence.Verify(fsys, evidence.Options{Now: time.Now()})
+	if err != nil && !strings.Contains(err.Error(), "cut off before anything was recorded") {
+		t.Errorf("verify as it was left: %v", err)
+	}
+	if err == nil {
+		for _, p := range v.Problems {
+			t.Errorf("verify as it was left: %s: %s", p.Code, p)
+		}
 	}
 }
 

@@ -147,15 +147,18 @@ func TestRealEvidenceKilledUnderLoad(t *testing.T) {
 	long(t)
 	dir := filepath.Join(t.TempDir(), "evidence")
 	acknowledged := map[uint64]string{}
-	for range 50 {
+	for n := range 50 {
 		var out bytes.Buffer
-		cmd := child(t, dir, producer.Strict, 1<<20, 32)
+		cmd := child(t, dir, producer.Strict, unending, 32)
 		cmd.Stdout, cmd.Stderr = &out, os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		time.AfterFunc(time.Duration(50+mathrand.IntN(1000))*time.Millisecond, func() { cmd.Process.Kill() })
 		cmd.Wait()
+		if n%5 == 0 {
+			asLeft(t, dir)
+		}
 		for seq, digest := range acks(out.Bytes()) {
 			if before, there := acknowledged[seq]; there && before != digest {
 				t.Fatalf("record %d was acknowledged twice: a fork", seq)
@@ -173,7 +176,7 @@ func TestRealEvidenceKilledUnderLoad(t *testing.T) {
 func TestRealEvidenceTwoProcesses(t *testing.T) {
 	long(t)
 	dir := filepath.Join(t.TempDir(), "evidence")
-	cmd := child(t, dir, producer.Strict, 1<<20, 1)
+	cmd := child(t, dir, producer.Strict, unending, 1)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,121 @@
+package evidence
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"proviso.dev/proviso/evidence/internal/listing"
+)
+
+// maxKept is how large a file that is written again and again may be to be kept in memory; no writer makes a larger.
+const maxKept = 64 << 10
+
+// resting is a folder as it was at one moment.
+type resting struct {
+	from fs.FS
+	*listing.FS
+}
+
+// atRest sees a folder as it is now, though its writer goes on. A writer makes durable first what others speak of: a seal speaks
+// of the head of the log, that of tiles, those of records, and they of inputs and objects. It is listed the other way round, so
+// that all that what is listed speaks of is listed too. What grows is read as far as it went; what is written anew is kept.
+func atRest(from fs.FS) (fs.FS, error) {
+	r := &resting{from, listing.New()}
+	parts := []string{SealsDir, CheckpointFile, LogDir, "records", "."}
+	for i, part := range parts {
+		if err := r.list(part, parts[:i]); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// list lists a part of the folder but for those that were listed before it.
+func (r *resting) list(part string, before []string) error {
+	// A walk would follow a link that it begins with.
+	if info, err := fs.Lstat(r.from, part); errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Type() == fs.ModeSymlink {
+		return nil
+	}
+	return fs.WalkDir(r.from, part, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return r.swept(name)
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains(before, name):
+			return fs.SkipDir
+		case d.IsDir() || r.Has(name):
+			return nil
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return r.swept(name)
+		}
+		if err != nil {
+			return err
+		}
+		return r.put(name, info)
+	})
+}
+
+// swept lists the full tile in which the content of a partial one that is gone stands by now. What else is gone was unfinished.
+func (r *resting) swept(name string) error {
+	full, _, partial := strings.Cut(name+"/", partialTile)
+	if !partial || r.Has(full) {
+		return nil
+	}
+	info, err := fs.Stat(r.from, full)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.put(full, info)
+}
+
+func (r *resting) put(name string, info fs.FileInfo) error {
+	f := listing.File{Size: info.Size(), Mode: info.Mode(), Modified: info.ModTime(), Open: func() (io.ReadCloser, error) { return r.open(name, info) }}
+	// What cannot be read now is not kept, and says so when it is asked for.
+	if rewritten(name) && f.Mode.IsRegular() && f.Size <= maxKept {
+		if raw, err := fs.ReadFile(r.from, name); err == nil {
+			f.Size, f.Open = int64(len(raw)), func() (io.ReadCloser, error) { return section{io.NewSectionReader(bytes.NewReader(raw), 0, int64(len(raw)))}, nil }
+		}
+	}
+	return r.Put(name, f)
+}
+
+// rewritten reports whether a file is written anew as the log grows.
+func rewritten(name string) bool {
+	return name == CheckpointFile || path.Dir(name) == LogDir+"/.state"
+}
+
+// open reads a file as far as it went. To open what is no plain file may wait for ever.
+func (r *resting) open(name string, info fs.FileInfo) (io.ReadCloser, error) {
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is no plain file")}
+	}
+	f, err := r.from.Open(name)
+	if full, _, partial := strings.Cut(name, partialTile); partial && errors.Is(err, fs.ErrNotExist) {
+		f, err = r.from.Open(full)
+	}
+	if err != nil {
+		return nil, err
+	}
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}, f.Close())
+	}
+	return &grown{io.NewSectionReader(at, 0, info.Size()), f}, nil
+}
+
+// grown is the beginning of a file.
+type grown struct {
+	*io.SectionReader
+	io.Closer
+}
