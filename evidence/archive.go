@@ -11,7 +11,7 @@ import (
 	"os"
 	"time"
 
-	"proviso.dev/proviso/evidence/internal/listing"
+	"proviso.dev/proviso/evidence/listing"
 )
 
 const (

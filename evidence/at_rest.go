@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"proviso.dev/proviso/evidence/internal/listing"
+	"proviso.dev/proviso/evidence/listing"
 )
 
 // maxKept is how large a file that is written again and again may be to be kept in memory; no writer makes a larger.
@@ -84,7 +84,9 @@ func (r *resting) put(name string, info fs.FileInfo) error {
 	// What cannot be read now is not kept, and says so when it is asked for.
 	if rewritten(name) && f.Mode.IsRegular() && f.Size <= maxKept {
 		if raw, err := fs.ReadFile(r.from, name); err == nil {
-			f.Size, f.Open = int64(len(raw)), func() (io.ReadCloser, error) { return section{io.NewSectionReader(bytes.NewReader(raw), 0, int64(len(raw)))}, nil }
+			f.Size, f.Open = int64(len(raw)), func() (io.ReadCloser, error) {
+				return section{io.NewSectionReader(bytes.NewReader(raw), 0, int64(len(raw)))}, nil
+			}
 		}
 	}
 	return r.Put(name, f)

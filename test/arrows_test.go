@@ -59,12 +59,14 @@ var rooms = map[string]room{
 	// Which policies, and in which language, is handed in.
 	"webhook": {may: []string{"engine", "engine/decode"}, never: languages},
 	// What an auditor reads: the standard library and golang.org/x/mod.
-	"evidence": {may: []string{"engine", "engine/decode"}, never: append(append(cluster, languages...), "net/http", "github.com/sigstore", "github.com/transparency-dev")},
+	"evidence": {may: []string{"engine", "engine/decode", "evidence/listing"}, never: append(append(cluster, languages...), "net/http", "github.com/sigstore", "github.com/transparency-dev")},
+	// A folder, a tar and a bucket are listed alike, and read each where it lies.
+	"evidence/listing": {never: append(network, append(cluster, languages...)...)},
 	// The one place for KMS schemes, and the only one that is asked to sign.
 	"evidence/cosign": {may: []string{"engine"}, never: languages},
-	// Writes what evidence describes; the log is Tessera's.
 	// Copies what is sealed to S3, and reads it there.
-	"evidence/locked":    {may: []string{"engine", "engine/store", "evidence"}, never: append(cluster, languages...)},
+	"evidence/locked": {may: []string{"engine", "engine/store", "evidence", "evidence/listing"}, never: append(cluster, languages...)},
+	// Writes what evidence describes; the log is Tessera's.
 	"evidence/producer":  {may: []string{"engine", "evidence"}, never: append(cluster, languages...)},
 	"cmd/proviso-verify": {may: []string{"evidence"}, never: append(append(cluster, languages...), "net/http", "github.com/sigstore", "github.com/transparency-dev")},
 	"cmd/proviso":        {may: everything},

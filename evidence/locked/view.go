@@ -7,7 +7,7 @@ import (
 	"io"
 	"sync"
 
-	"proviso.dev/proviso/evidence/internal/listing"
+	"proviso.dev/proviso/evidence/listing"
 )
 
 // view is a folder of evidence as a seal lists it, read where it lies in the bucket.
