@@ -221,11 +221,12 @@ func taken(t testing.TB, dir string, acknowledged map[uint64]string) {
 	}
 }
 
-// asLeft verifies a folder as a child left it, before its producer opens it again: nobody altered anything.
-func asLeft(t testing.TB, dir string) {
+// asLeft verifies a folder as a child left it, before its producer opens it again, or leaves it while it goes on, and counts
+// the records: nobody altered anything.
+func asLeft(t testing.TB, dir string) (records uint64) {
 	t.Helper()
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return
+		return 0
 	}
 	fsys, closer, err := evidence.OpenPath(dir)
 	if err != nil {
@@ -236,11 +237,13 @@ func asLeft(t testing.TB, dir string) {
 	if err != nil && !strings.Contains(err.Error(), "cut off before anything was recorded") {
 		t.Errorf("verify as it was left: %v", err)
 	}
-	if err == nil {
-		for _, p := range v.Problems {
-			t.Errorf("verify as it was left: %s: %s", p.Code, p)
-		}
+	if err != nil {
+		return 0
 	}
+	for _, p := range v.Problems {
+		t.Errorf("verify as it was left: %s: %s", p.Code, p)
+	}
+	return v.Records
 }
 
 // linesOf are the digests of the records of a folder.

@@ -189,6 +189,8 @@ func TestRealEvidenceTwoProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	go in.WriteTo(&bytes.Buffer{})
+	for asLeft(t, dir) < 1500 && !t.Failed() {
+	}
 	for _, frozen := range []bool{false, true} {
 		// A frozen writer still has the lock: nobody takes it over and forks the log.
 		if frozen {
