@@ -31,7 +31,8 @@ github.com/transparency-dev/tessera, for evidence/log. --insecure-ignore-tlog sa
 log is yours.
 
 Exit codes of verify: 0 verified; 2 verified, and something is declared to be missing: a hole, a gap, a run that was cut
-off, records that are not signed yet; 4 it does not verify. Each finding has a code in brackets that does not change.
+off, records that are not signed yet; 4 it does not verify. Each finding has a code in brackets that does not change. A folder
+that is being written is read as it is at that moment, by all of these commands.
 
 What it cannot prove: that there is no other history. Who holds the key and every copy can write one, unless somebody else
 keeps a checkpoint (evidence/log/checkpoint, three lines and a signature): verify --against CHECKPOINT says whether what you
