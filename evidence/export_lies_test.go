@@ -75,7 +75,7 @@ func TestExportLies(t *testing.T) {
 		"the gaps, signed":            {change: func(f folder) { f.put(evidence.GapsFile, []byte("[]\n")) }, resign: true, code: evidence.FileAltered, what: "gaps.json: it is not what the records give"},
 		"no page, signed":             {change: func(f folder) { delete(f, evidence.SummaryHTML) }, resign: true, code: evidence.FileAltered, what: "summary.html"},
 		"the instructions":            {change: edit(evidence.InstructionsFile, "openssl", "opensl"), code: evidence.FileAltered, what: evidence.InstructionsFile},
-		"another file":                {change: func(f folder) { f.put("extra", nil) }, code: evidence.FileUnlisted, what: "extra: the manifest does not list it"},
+		"another file":                {change: func(f folder) { f.put("evidence/extra", nil) }, code: evidence.FileUnlisted, what: "evidence/extra: the manifest does not list it"},
 		"another file, signed":        {change: func(f folder) { f.put("extra", nil) }, resign: true, code: evidence.FileUnlisted, what: "extra: evidence has no such file"},
 		"a salt, signed":              {change: func(f folder) { f.put("evidence/salt", nil) }, resign: true, code: evidence.FileUnlisted, what: "salt"},
 		"a file less":                 {change: func(f folder) { delete(f, inputs) }, code: evidence.FileMissing, what: inputs},

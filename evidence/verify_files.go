@@ -34,7 +34,7 @@ func (v *verification) placed(name string) bool {
 	if v.exported != nil && (name == SaltFile || name == LockFile || strings.HasPrefix(name, "log/.state/")) {
 		return false
 	}
-	return placed(name)
+	return Placed(name)
 }
 
 // walk notes every file. What is neither a file nor a folder has no place in evidence.
@@ -58,10 +58,11 @@ func (v *verification) walk(fsys fs.FS, placed func(name string) bool) error {
 			v.hole(Unfinished, name, "it is half made: a run was cut off there, or is at it; no record rests on it, and the next run removes it")
 			return nil
 		}
-		v.files[name] = info
 		if !placed(name) {
 			v.problem(FileUnlisted, name, "evidence has no such file")
+			return nil
 		}
+		v.files[name] = info
 		return nil
 	})
 	if err != nil {
@@ -79,8 +80,8 @@ func unfinished(name string) bool {
 	return strings.Contains(name+"/", ".tmp/") || !tile && unfinishedLog.MatchString(name)
 }
 
-// placed reports whether a folder of evidence has files of that name.
-func placed(name string) bool {
+// Placed reports whether a folder of evidence has files of that name.
+func Placed(name string) bool {
 	if slices.Contains([]string{ProducerFile, KeyFile, TrustedRootFile, SaltFile, LockFile, CheckpointFile}, name) {
 		return true
 	}

@@ -62,6 +62,9 @@ func (l *log) atRest(ctx context.Context, do func() error) error {
 func (w *Writer) list(size uint64) (*evidence.FileList, error) {
 	l := &evidence.FileList{}
 	err := w.walk(func(name string) error {
+		if !evidence.Placed(name) {
+			return nil // somebody else put it there, and may take it away again
+		}
 		if name == evidence.LockFile {
 			// It is empty. To close it would give up what tells others whose lock it is.
 			l.Files = append(l.Files, evidence.File{Path: name, Digest: evidence.DigestOf(nil)})

@@ -241,3 +241,32 @@ func TestSealReadsWhatIsDoneOnce(t *testing.T) {
 		t.Errorf("what the disk altered verifies: %v", err)
 	}
 }
+
+// What somebody else put into the folder is not sealed: who takes it away again has the evidence as it was.
+func TestSealsItsOwnFiles(t *testing.T) {
+	k, dir := newKey(t), t.TempDir()
+	w := open(t, dir, serving(k, producer.Strict))
+	judge(t, w, 2)
+	strange := filepath.Join(dir, "NOTES.txt")
+	if err := os.WriteFile(strange, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(t.Context(), "done"); err != nil {
+		t.Fatal(err)
+	}
+	w = open(t, dir, serving(k, producer.Strict))
+	if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(t.Context(), "done"); err != nil {
+		t.Fatal(err)
+	}
+	v, err := evidence.Verify(os.DirFS(dir), evidence.Options{Now: time.Now()})
+	if err != nil || len(v.Problems) != 1 || v.Problems[0].Code != evidence.FileUnlisted {
+		t.Errorf("with it: %v: %+v", err, v)
+	}
+	if err := os.Remove(strange); err != nil {
+		t.Fatal(err)
+	}
+	verified(t, dir)
+}
