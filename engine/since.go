@@ -4,15 +4,17 @@ import "time"
 
 // Since says how a run differs from an earlier one, decision by decision.
 type Since struct {
-	// Evidence is where the earlier run was read, Run its name there, At the instant it judged by.
-	Evidence string
-	Run      string
-	At       time.Time
+	// Evidence is where the earlier run was read, Run its name there, At the instant it judged by, which is not that of the clock
+	// where it is Simulated.
+	Evidence  string
+	Run       string
+	At        time.Time
+	Simulated bool
 	// Unread counts what the earlier run knew to be there and did not read: what is new may have been there.
 	Unread int
-	// New fails, and did not before or was not there; Worse is any other step down. Fixed failed and passes; Better is any
-	// other step up, such as a failure that is waived now or no longer judged.
-	New, Worse, Fixed, Better Listed[Change]
+	// New fails, and did not before or was not there; Worse is any other step down. Fixed failed and passes; NotKnown failed, and
+	// nobody can tell any more; Better is any other step up, such as a failure that is waived now or no longer judged.
+	New, Worse, NotKnown, Fixed, Better Listed[Change]
 	// NewPolicy are failures and unknowns of policies that were not in force then. ChangedPolicy are other outcomes of what was
 	// there then, by policies that are not as they were, in their text, parameters or modes: whether the subject is better or
 	// worse they do not say.

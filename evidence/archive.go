@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"proviso.dev/proviso/evidence/listing"
@@ -62,11 +64,19 @@ func writeArchive(ctx context.Context, w io.Writer, parts []part) error {
 
 // OpenArchive sees a tar as a file system. It reads what [Export] writes and nothing else: plain files in the order of their
 // names, each header as it is written, no byte besides. So there are no links, no devices, no sparse files, no extended
-// headers, and nothing that two readers could understand in two ways.
-func OpenArchive(from io.ReaderAt, size int64) (fs.FS, error) {
-	a := listing.New()
+// headers, and nothing that two readers could understand in two ways. Its error is a [BundleAltered] where it was one of those.
+func OpenArchive(in io.ReaderAt, size int64) (fs.FS, error) {
+	a, from := listing.New(), &faulty{ReaderAt: in}
 	refused := func(format string, args ...any) (fs.FS, error) {
-		return nil, fmt.Errorf("open archive: %s (an auditor bundle is read as proviso evidence export writes it, or unpacked, as a folder)", fmt.Sprintf(format, args...))
+		why := fmt.Sprintf(format, args...)
+		was := wasBundle(from, size)
+		switch {
+		case from.err != nil: // that says nothing about the bytes
+			return nil, fmt.Errorf("open archive: %w", from.err)
+		case was:
+			return nil, &BundleAltered{fmt.Errorf("open archive: %s (it was written as an auditor bundle, and was cut off or altered since)", why)}
+		}
+		return nil, fmt.Errorf("open archive: %s (an auditor bundle is read as proviso evidence export writes it, or unpacked, as a folder)", why)
 	}
 	head, last := make([]byte, block), ""
 	for at, files := int64(0), 0; ; files++ {
@@ -102,9 +112,9 @@ func OpenArchive(from io.ReaderAt, size int64) (fs.FS, error) {
 		}
 		at += block
 		body := at
-		open := func() (io.ReadCloser, error) { return section{io.NewSectionReader(from, body, h.Size)}, nil }
+		open := func() (io.ReadCloser, error) { return section{io.NewSectionReader(in, body, h.Size)}, nil }
 		if err := a.Put(h.Name, listing.File{Size: h.Size, Mode: 0o444, Open: open}); err != nil {
-			return nil, fmt.Errorf("open archive: %w", err)
+			return refused("%v", err)
 		}
 		if at += h.Size; !zero(from, at, padding(h.Size)) {
 			return refused("there is something after the end of %s", h.Name)
@@ -131,6 +141,9 @@ func zero(from io.ReaderAt, at, n int64) bool {
 // OpenPath opens a folder of evidence as it is now, though its writer goes on, or an archive of one, by its path.
 func OpenPath(name string) (fs.FS, io.Closer, error) {
 	info, err := os.Stat(name)
+	if err != nil && strings.Contains(name, "://") {
+		return nil, nil, fmt.Errorf("open evidence: %s is no path: want a folder of evidence or an auditor bundle (of buckets, proviso evidence verify alone reads)", name)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open evidence: %w", err)
 	}
@@ -143,6 +156,10 @@ func OpenPath(name string) (fs.FS, io.Closer, error) {
 		if err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("open evidence %s: %w", name, err), root.Close())
 		}
+		if holdsEvidence(still) {
+			within := filepath.Join(name, ExportDir)
+			return nil, nil, errors.Join(fmt.Errorf("open evidence: %s is no folder of evidence; there is one in %s: name that", name, within), root.Close())
+		}
 		return still, root, nil
 	}
 	if !info.Mode().IsRegular() { // to open a pipe waits until somebody writes to it
@@ -153,6 +170,9 @@ func OpenPath(name string) (fs.FS, io.Closer, error) {
 		return nil, nil, fmt.Errorf("open evidence: %w", err)
 	}
 	fsys, err := OpenArchive(f, info.Size())
+	if err == nil && holdsEvidence(fsys) {
+		err = &BundleAltered{errors.New("open archive: it is an auditor bundle without its manifest")}
+	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
 	}

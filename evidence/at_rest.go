@@ -15,6 +15,9 @@ import (
 // maxKept is how large a file that is written again and again may be to be kept in memory; no writer makes a larger.
 const maxKept = 64 << 10
 
+// maxTorn is how many bytes after the last line end of a file are kept in memory.
+const maxTorn = 1 << 20
+
 // resting is a folder as it was at one moment.
 type resting struct {
 	from fs.FS
@@ -26,22 +29,27 @@ type resting struct {
 // that all that what is listed speaks of is listed too. What grows is read as far as it went; what is written anew is kept.
 func atRest(from fs.FS) (fs.FS, error) {
 	r := &resting{from, listing.New()}
+	_, unfounded := fs.Lstat(from, ProducerFile)
 	parts := []string{SealsDir, CheckpointFile, LogDir, "records", "."}
 	for i, part := range parts {
 		if err := r.list(part, parts[:i]); err != nil {
 			return nil, err
 		}
 	}
+	if errors.Is(unfounded, fs.ErrNotExist) && r.Has(ProducerFile) {
+		return atRest(from) // it was made meanwhile
+	}
 	return r, nil
 }
 
 // list lists a part of the folder but for those that were listed before it.
 func (r *resting) list(part string, before []string) error {
-	// A walk would follow a link that it begins with.
-	if info, err := fs.Lstat(r.from, part); errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Type() == fs.ModeSymlink {
+	// A walk would follow a link that it begins with. What else may be wrong with it the walk of all tells.
+	if info, err := fs.Lstat(r.from, part); err != nil || info.Mode().Type() == fs.ModeSymlink {
 		return nil
 	}
-	return fs.WalkDir(r.from, part, func(name string, d fs.DirEntry, err error) error {
+	var partials []string
+	err := fs.WalkDir(r.from, part, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return r.swept(name)
@@ -49,7 +57,12 @@ func (r *resting) list(part string, before []string) error {
 			return err
 		case d.IsDir() && slices.Contains(before, name):
 			return fs.SkipDir
-		case d.IsDir() || r.Has(name):
+		case d.IsDir():
+			if strings.HasSuffix(name+"/", partialTile) {
+				partials = append(partials, name)
+			}
+			return nil
+		case r.Has(name):
 			return nil
 		}
 		info, err := d.Info()
@@ -61,6 +74,13 @@ func (r *resting) list(part string, before []string) error {
 		}
 		return r.put(name, info)
 	})
+	// The files of a folder are removed before it is.
+	for _, name := range partials {
+		if err == nil && !r.Has(name) {
+			err = r.swept(name)
+		}
+	}
+	return err
 }
 
 // swept lists the full tile in which the content of a partial one that is gone stands by now. What else is gone was unfinished.
@@ -69,8 +89,8 @@ func (r *resting) swept(name string) error {
 	if !partial || r.Has(full) {
 		return nil
 	}
-	info, err := fs.Stat(r.from, full)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := fs.Lstat(r.from, full)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 		return nil
 	}
 	if err != nil {
@@ -80,7 +100,12 @@ func (r *resting) swept(name string) error {
 }
 
 func (r *resting) put(name string, info fs.FileInfo) error {
-	f := listing.File{Size: info.Size(), Mode: info.Mode(), Modified: info.ModTime(), Open: func() (io.ReadCloser, error) { return r.open(name, info) }}
+	f := listing.File{Size: info.Size(), Mode: info.Mode(), Modified: info.ModTime(), Open: func() (io.ReadCloser, error) { return r.open(name, info, nil) }}
+	if dir := path.Dir(name); (dir == "records" || dir == "inputs") && f.Mode.IsRegular() {
+		if torn := r.torn(name, f.Size); len(torn) > 0 {
+			f.Open = func() (io.ReadCloser, error) { return r.open(name, info, torn) }
+		}
+	}
 	// What cannot be read now is not kept, and says so when it is asked for.
 	if rewritten(name) && f.Mode.IsRegular() && f.Size <= maxKept {
 		if raw, err := fs.ReadFile(r.from, name); err == nil {
@@ -97,8 +122,8 @@ func rewritten(name string) bool {
 	return name == CheckpointFile || path.Dir(name) == LogDir+"/.state"
 }
 
-// open reads a file as far as it went. To open what is no plain file may wait for ever.
-func (r *resting) open(name string, info fs.FileInfo) (io.ReadCloser, error) {
+// open reads a file as far as it went, what has no line end as it was. To open what is no plain file may wait for ever.
+func (r *resting) open(name string, info fs.FileInfo, torn []byte) (io.ReadCloser, error) {
 	if !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is no plain file")}
 	}
@@ -113,7 +138,54 @@ func (r *resting) open(name string, info fs.FileInfo) (io.ReadCloser, error) {
 	if !ok {
 		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}, f.Close())
 	}
-	return &grown{io.NewSectionReader(at, 0, info.Size()), f}, nil
+	whole := info.Size() - int64(len(torn))
+	return &grown{io.NewSectionReader(&withTorn{at, whole, torn}, 0, info.Size()), f}, nil
+}
+
+// torn is what follows the last line end of a file. The next run cuts it off, and writes something else there. Where it is very
+// long it is not kept.
+func (r *resting) torn(name string, size int64) []byte {
+	f, err := r.from.Open(name)
+	if err != nil {
+		return nil // it says so when it is asked for
+	}
+	defer f.Close()
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		return nil
+	}
+	end := make([]byte, min(size, maxTorn))
+	n, err := at.ReadAt(end[:min(len(end), 1)], size-1)
+	if err != nil || n == 0 || end[0] == '\n' {
+		return nil
+	}
+	if _, err := at.ReadAt(end, size-int64(len(end))); err != nil {
+		return nil
+	}
+	if last := bytes.LastIndexByte(end, '\n'); last >= 0 || int64(len(end)) == size {
+		return end[last+1:]
+	}
+	return nil
+}
+
+// withTorn is a file up to its last line end, and what followed.
+type withTorn struct {
+	io.ReaderAt
+	whole int64
+	torn  []byte
+}
+
+func (w *withTorn) ReadAt(b []byte, at int64) (n int, err error) {
+	if at < w.whole {
+		if n, err = w.ReaderAt.ReadAt(b[:min(int64(len(b)), w.whole-at)], at); err != nil || n == len(b) {
+			return n, err
+		}
+	}
+	rest := copy(b[n:], w.torn[min(max(at-w.whole, 0), int64(len(w.torn))):])
+	if n += rest; n < len(b) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // grown is the beginning of a file.

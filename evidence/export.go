@@ -55,6 +55,8 @@ type Manifest struct {
 	Clusters []Cluster `json:"clusters"`
 	// Counts are of what was decided in the period.
 	Counts Counts `json:"counts"`
+	// Simulated counts the decisions among them that were made by another clock than the real one.
+	Simulated uint64 `json:"simulated"`
 	// Seals counts the producer's seals, Unsigned the records after the head, and lines that were not written whole: they are in
 	// the folder, and not here.
 	Seals    int    `json:"seals"`
@@ -160,6 +162,8 @@ type exporting struct {
 	// checkpoint is the signed head, as it is written.
 	checkpoint []byte
 	key        *Key
+	// simulations name the runs that were judged by another clock.
+	simulations []string
 	selection
 	parts []part
 }

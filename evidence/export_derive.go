@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"slices"
 	"strconv"
@@ -19,17 +20,17 @@ import (
 
 // Missing is an entry of an export's gaps.json: something that is known to be missing, and how it is known.
 type Missing struct {
-	// Kind is hole, gap, erasure, unclosed, silence or unsigned.
+	// Kind is hole, gap, erasure, unclosed, unjudged, silence or unsigned.
 	Kind string    `json:"kind"`
 	Seq  uint64    `json:"seq"`
 	At   time.Time `json:"at"`
-	// Item is its number in the population.
+	// Item is its number in the population; of what is unjudged, that of the first.
 	Item   *int   `json:"item,omitempty"`
 	Source string `json:"source,omitempty"`
 	File   string `json:"file,omitempty"`
 	Reason string `json:"reason"`
-	// Lost counts the requests without a record, the values that were erased, the holes whose names are left out, or the records
-	// that are not signed yet.
+	// Lost counts the requests without a record, the values that were erased, the holes whose names are left out, the items without
+	// a result, or the records that are not signed yet.
 	Lost  uint64    `json:"lost,omitempty"`
 	From  time.Time `json:"from,omitzero"`
 	Until time.Time `json:"until,omitzero"`
@@ -41,6 +42,8 @@ const told = 1000
 // derived is what an export says of its records for people. It is made of the records alone, in their order, by who exports
 // and again by who verifies: what a page says is what was signed, or it is refused.
 type derived struct {
+	// fsys has the lists of populations.
+	fsys     fs.FS
 	filter   *Filter
 	seed     string
 	size     uint64
@@ -56,8 +59,18 @@ type derived struct {
 	failures    int
 	missing     []Missing
 	lacking     int
-	// run is the run that is open, quiet since when nothing was written in it; zero is no matter.
-	run   *Record
+	// without counts the items of populations that have no result, uncounted the runs of which nobody can tell.
+	without   uint64
+	uncounted int
+	// simulated counts the decisions by another clock, otherClocks the runs of them, the newest of which is otherClock; clocks name
+	// the first.
+	simulated   uint64
+	otherClocks int
+	otherClock  string
+	clocks      []string
+	// run is the run that is open, after the seq that follows, quiet since when nothing was written in it; zero is no matter.
+	run   *derivedRun
+	after uint64
 	quiet time.Time
 	err   error
 }
@@ -92,17 +105,44 @@ func (c *countedWriter) Flush() error { return c.to.Flush() }
 var csvColumns = []string{"draw", "seq", "at", "what", "event", "origin", "cluster", "apiVersion", "kind", "namespace", "name", "operation", "source", "file", "line",
 	"pass", "fail", "unknown", "notApplicable", "waived", "failed", "not known", "answer", "simulated", "reason", "input", "record"}
 
-func newDerived(rows, gaps io.Writer, m *Manifest) *derived {
-	d := &derived{filter: &m.Filter, seed: m.Seed, size: m.Head.Size, unsigned: m.Unsigned, csv: csv.NewWriter(rows), gaps: gaps, clusters: []Cluster{}, policies: map[string]*policyCounts{}}
-	d.row(csvColumns)
+func newDerived(fsys fs.FS, rows, gaps io.Writer, m *Manifest) *derived {
+	d := &derived{fsys: fsys, filter: &m.Filter, seed: m.Seed, size: m.Head.Size, unsigned: m.Unsigned, csv: csv.NewWriter(rows), gaps: gaps, clusters: []Cluster{}, policies: map[string]*policyCounts{}}
+	d.fault(d.csv.Write(csvColumns))
 	_, err := io.WriteString(gaps, "[")
 	d.fault(err)
 	return d
 }
 
-func (d *derived) fault(err error) { d.err = errors.Join(d.err, err) }
+// fault notes the first error.
+func (d *derived) fault(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+}
 
-func (d *derived) row(cells []string) { d.fault(d.csv.Write(cells)) }
+// row writes a row, in which no program finds more than text.
+func (d *derived) row(cells []string) {
+	for i := range cells {
+		cells[i] = cell(cells[i])
+	}
+	d.fault(d.csv.Write(cells))
+}
+
+// rowOf begins the row of a record.
+func (d *derived) rowOf(r *Record, digest engine.Digest) []string {
+	row := make([]string, len(csvColumns))
+	seq := strconv.FormatUint(r.Seq, 10)
+	row[0], row[1], row[2], row[26] = d.draw(seq), seq, r.At.Format(time.RFC3339Nano), string(digest)
+	if r.Cluster != nil {
+		row[6] = strings.Join(nonEmpty(r.Cluster.Name, r.Cluster.UID), " ")
+	}
+	return row
+}
+
+func subjectCells(row []string, s *Subject) {
+	row[7], row[8], row[9], row[10] = s.APIVersion, s.Kind, s.Namespace, s.Name
+	row[12], row[13], row[14] = s.Source, s.File, strconv.Itoa(s.Line)
+}
 
 // add takes the next record.
 func (d *derived) add(r *Record, digest engine.Digest) {
@@ -119,24 +159,27 @@ func (d *derived) add(r *Record, digest engine.Digest) {
 	if d.last, d.quiet = r.At, r.At; !within {
 		d.quiet = time.Time{}
 	}
-	row := make([]string, len(csvColumns))
-	row[0], row[1], row[2], row[26] = d.draw(r.Seq), strconv.FormatUint(r.Seq, 10), r.At.Format(time.RFC3339Nano), string(digest)
-	if r.Cluster != nil {
-		row[6] = strings.Join(nonEmpty(r.Cluster.Name, r.Cluster.UID), " ")
+	if d.run != nil {
+		d.run.partial = d.run.partial || r.Seq != d.after
+		d.run.within = d.run.within || within && r.Open == nil
+		d.run.met(r)
 	}
+	d.after = r.Seq + 1
+	row := d.rowOf(r, digest)
 	switch {
 	case r.Open != nil:
 		if d.run != nil {
-			d.unclosed()
+			d.ended(nil)
 		} else if r.Open.Unclosed {
 			d.miss(Missing{Kind: "unclosed", Seq: r.Seq, At: r.At, Reason: "the run before it has no end"})
 		}
-		d.run = r
+		d.run = &derivedRun{Record: r, within: within}
 	case r.Close != nil:
-		d.run = nil
-	case r.Population != nil && r.Population.Holes > 0 && d.filter.Namespace != "":
-		// The list that names them is left out.
-		d.miss(Missing{Kind: "hole", Seq: r.Seq, At: r.At, Lost: uint64(r.Population.Holes), Reason: "the population has entries that were not judged, and may be of any namespace"})
+		if d.run != nil {
+			d.ended(r)
+		}
+	case r.Population != nil:
+		d.populated(r, digest)
 	case !within && r.Gap == nil && r.Erasure == nil:
 		// It shows where the period begins or ends, and is no part of it.
 	case r.Decision != nil:
@@ -159,16 +202,13 @@ func (d *derived) add(r *Record, digest engine.Digest) {
 		d.miss(Missing{Kind: "erasure", Seq: r.Seq, At: r.At, Lost: uint64(len(r.Erasure.Inputs)), Reason: r.Erasure.Reason})
 	}
 	if row[3] != "" {
-		for i := range row {
-			row[i] = cell(row[i])
-		}
 		d.row(row)
 	}
 }
 
 // draw is what to sort by for a sample: nobody chooses it who does not choose the root of the log.
-func (d *derived) draw(seq uint64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", d.seed, seq))
+func (d *derived) draw(what string) string {
+	sum := sha256.Sum256([]byte(d.seed + " " + what))
 	return fmt.Sprintf("%x", sum[:8])
 }
 
@@ -197,13 +237,14 @@ func (d *derived) decision(r *Record, row []string) {
 	var one Counts
 	one.Add(c)
 	s := &c.Subject
-	row[4], row[5], row[7], row[8], row[9], row[10], row[11] = c.Event, c.Source, s.APIVersion, s.Kind, s.Namespace, s.Name, c.Operation
-	row[12], row[13], row[14], row[25] = s.Source, s.File, strconv.Itoa(s.Line), string(c.Input)
+	subjectCells(row, s)
+	row[4], row[5], row[11], row[25] = c.Event, c.Source, c.Operation, string(c.Input)
 	for i, n := range []uint64{one.Pass, one.Fail, one.Unknown, one.NotApplicable, one.Waived} {
 		row[15+i] = strconv.FormatUint(n, 10)
 	}
 	if c.Simulated {
 		row[23] = "judged by another clock: " + c.Now.Format(time.RFC3339Nano)
+		d.clocked(r)
 	}
 	if a := c.Answer; a != nil && a.Allowed {
 		row[22] = "allowed"
@@ -244,14 +285,23 @@ func (d *derived) decision(r *Record, row []string) {
 	row[20], row[21] = strings.Join(failed, " "), strings.Join(unknown, " ")
 }
 
-// listed takes what a population knows to be there and was not read.
-func (d *derived) listed(by *Record, item *Item) {
-	h := item.Hole
-	d.miss(Missing{Kind: "hole", Seq: by.Seq, At: by.At, Item: &item.N, Source: h.Source, File: h.File, Reason: h.Reason})
+// clocked notes a run that was judged by another clock.
+func (d *derived) clocked(r *Record) {
+	if d.simulated++; d.simulated > 1 && r.Run == d.otherClock {
+		return
+	}
+	d.otherClock = r.Run
+	if d.otherClocks++; d.otherClocks <= told {
+		d.clocks = append(d.clocks, fmt.Sprintf("run %s was judged by another clock: simulated, as of %s", r.Run, r.Decision.Now.Format(time.RFC3339Nano)))
+	}
 }
 
-func (d *derived) unclosed() {
-	d.miss(Missing{Kind: "unclosed", Seq: d.run.Seq, At: d.run.At, Reason: "no end is here of the run " + d.run.Run})
+// simulations name the runs that were judged by another clock.
+func (d *derived) simulations() []string {
+	if more := d.otherClocks - len(d.clocks); more > 0 {
+		return append(slices.Clip(d.clocks), fmt.Sprintf("and %d more runs were", more))
+	}
+	return d.clocks
 }
 
 func (d *derived) miss(m Missing) {
@@ -272,7 +322,8 @@ func (d *derived) miss(m Missing) {
 // end writes what is left of the files beside the page.
 func (d *derived) end() error {
 	if d.run != nil {
-		d.unclosed()
+		d.run.partial = d.run.partial || d.after != d.size
+		d.ended(nil)
 	}
 	if d.unsigned > 0 {
 		d.miss(Missing{Kind: "unsigned", Seq: d.size, At: d.last, Lost: d.unsigned, Reason: "records came after the head: they are not signed yet, and not here"})
@@ -303,17 +354,12 @@ func (e *exporting) putDerived() error {
 	var d *derived
 	err := e.written(GapsFile, func(gaps io.Writer) error {
 		return e.written(SummaryCSV, func(rows io.Writer) error {
-			d = newDerived(rows, gaps, e.m)
+			d = newDerived(e.fsys, rows, gaps, e.m)
 			for k, err := range e.exported() {
 				if err != nil {
 					return err
 				}
 				d.add(&k.Record, k.Digest)
-				if k.Population != nil && e.objects[k.Population.List] {
-					if err := e.listed(k, d); err != nil {
-						return err
-					}
-				}
 			}
 			return d.end()
 		})
@@ -321,20 +367,7 @@ func (e *exporting) putDerived() error {
 	if err != nil {
 		return err
 	}
-	e.m.Counts, e.m.Clusters, e.m.First, e.m.Last = d.counts, d.clusters, d.first, d.last
+	e.m.Counts, e.m.Clusters, e.m.First, e.m.Last, e.m.Simulated = d.counts, d.clusters, d.first, d.last, d.simulated
+	e.simulations = d.simulations()
 	return e.written(SummaryHTML, func(w io.Writer) error { return d.page(w, e.m) })
-}
-
-// listed reads what a population knows to be there and was not read.
-func (e *exporting) listed(k *Kept, d *derived) error {
-	return eachLine(e.fsys, ObjectFile(k.Population.List), func(raw []byte, _ int64, _ int) error {
-		var item Item
-		if err := Decode(raw, &item); err != nil {
-			return err
-		}
-		if item.Hole != nil && item.Hole.Kind != NotManifest {
-			d.listed(&k.Record, &item)
-		}
-		return nil
-	})
 }

@@ -3,6 +3,7 @@ package evidence
 import (
 	"bytes"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"proviso.dev/proviso/engine"
@@ -13,9 +14,19 @@ import (
 func TestDerivedStays(t *testing.T) {
 	at := func(minute int) time.Time { return time.Date(2026, 6, 1, 12, minute, 0, 0, time.UTC) }
 	m := &Manifest{Format: exportFormat, Producer: Producer{ID: "p", Origin: "proviso.dev/evidence/p"}, Signer: "00", Head: Checkpoint{"o", 9, "r"}, Records: 8, LeftOut: 1, Seals: 1, Unsigned: 2, Seed: "r",
-		Filter: Filter{From: at(0), Until: at(50), Namespace: "a", WithoutInputs: true}}
+		Filter: Filter{From: at(0), Until: at(50), WithoutInputs: true}}
+	var list []byte
+	for _, item := range []Item{{N: 0, Hole: &Hole{Source: "s", File: "g", Reason: "denied"}},
+		{N: 1, Subject: &Subject{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: "a", Name: "=x", Source: "s", File: "f", Line: 3}, Input: "sha256:4"}} {
+		line, err := Encode(item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(append(list, line...), '\n')
+	}
+	lists := fstest.MapFS{"objects/1": {Data: list}}
 	var rows, gaps, page bytes.Buffer
-	d := newDerived(&rows, &gaps, m)
+	d := newDerived(lists, &rows, &gaps, m)
 	cluster := &Cluster{UID: "u", Name: "prod", Region: "eu-central-1", Jurisdiction: "DE"}
 	item := 1
 	results := []Result{
@@ -31,13 +42,13 @@ func TestDerivedStays(t *testing.T) {
 		{Hole: &Hole{Item: &item, Source: "s", File: "f", Reason: "unreadable"}, At: at(3)},
 		{Gap: &Gap{Lost: 2, From: at(3), Until: at(4), Reason: "disk full"}, At: at(20)},
 		{Erasure: &Erasure{Inputs: []engine.Digest{"sha256:2"}, Reason: "asked for"}, At: at(21)},
-		{Population: &Population{}, At: at(22)},
+		{Population: &Population{Items: 2, Holes: 1, List: "sha256:1"}, At: at(22)},
+		{Close: &Close{Reason: "failed: interrupted"}, At: at(23)},
+		{Open: &Open{Kind: "scan"}, At: at(24)},
+		{Population: &Population{Items: 2, Holes: 1, List: "sha256:1"}, At: at(25)},
 	} {
 		r.Seq, r.Run = uint64(i), "run"
 		d.add(&r, "sha256:3")
-		if r.Population != nil {
-			d.listed(&r, &Item{N: 7, Hole: &Hole{Source: "s", File: "g", Reason: "denied"}})
-		}
 	}
 	if err := d.end(); err != nil {
 		t.Fatal(err)
@@ -49,9 +60,9 @@ func TestDerivedStays(t *testing.T) {
 		text []byte
 		want engine.Digest
 	}{
-		SummaryCSV:  {rows.Bytes(), "sha256:e5a26ab13b85c2f70c7f5e319265889d940cb8f794a4eec5fdf9c7c6621fa801"},
-		GapsFile:    {gaps.Bytes(), "sha256:fa426c0c8d101037a24888127727b52f8c9501ef6f0200bf848f3b2418047572"},
-		SummaryHTML: {page.Bytes(), "sha256:bcc8618e758b9ed8868408dafce8877eb1ec6eeeace4df2cbbb7e2be36acbf2e"},
+		SummaryCSV:  {rows.Bytes(), "sha256:ff5909b5e01b02ae9736eda360a522679aa68b0e3133a8a4d12946dd3e5aa6a6"},
+		GapsFile:    {gaps.Bytes(), "sha256:e5210c0b769a1a84fd9c9aaa2f85436823b4045755acf8aebf4170dbb66fbe98"},
+		SummaryHTML: {page.Bytes(), "sha256:98aff0ba1722f74823c4fe1aea65900b5eb557ddbe762a4c36bbe98377028b6d"},
 	} {
 		if have := DigestOf(c.text); have != c.want {
 			t.Errorf("%s of format %d has the digest %s, want %s:\n%s", name, exportFormat, have, c.want, c.text)
@@ -62,7 +73,7 @@ func TestDerivedStays(t *testing.T) {
 // Who is shown one namespace alone is told that there are holes, and not what they are called.
 func TestHolesOfOthers(t *testing.T) {
 	var rows, gaps bytes.Buffer
-	d := newDerived(&rows, &gaps, &Manifest{Filter: Filter{Namespace: "a"}})
+	d := newDerived(nil, &rows, &gaps, &Manifest{Filter: Filter{Namespace: "a"}})
 	d.add(&Record{Population: &Population{Items: 3, Holes: 2}}, "")
 	if err := d.end(); err != nil || d.lacking != 1 || !bytes.Contains(gaps.Bytes(), []byte(`"lost":2`)) {
 		t.Errorf("%v: %s", err, &gaps)

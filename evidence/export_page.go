@@ -27,7 +27,15 @@ func (d *derived) page(w io.Writer, m *Manifest) error {
 		}
 		row("Judged", fmt.Sprint(d.counts.Decisions))
 		row("Results", fmt.Sprintf("%d pass, %d fail, %d unknown, %d not applicable, %d waived", d.counts.Pass, d.counts.Fail, d.counts.Unknown, d.counts.NotApplicable, d.counts.Waived))
-		row("Known to be missing", fmt.Sprint(d.lacking))
+		without := fmt.Sprint(d.without)
+		if d.uncounted > 0 {
+			without += ", and of " + plural(uint64(d.uncounted), "run", "runs") + " nobody can tell: records are left out"
+		}
+		row("Items without a result", without)
+		row("Known to be missing", fmt.Sprintf("%d entries", d.lacking))
+		for _, text := range d.simulations() {
+			row("Simulated", text)
+		}
 	})
 	p.table("Policies", []string{"Policy", "Severity", "Pass", "Fail", "Unknown", "Not applicable", "Waived"}, func(row func(...string)) {
 		for _, id := range slices.Sorted(maps.Keys(d.policies)) {

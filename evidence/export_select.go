@@ -77,12 +77,13 @@ func (e *exporting) choose() error {
 			frame = append(frame, k)
 		}
 		force.record(&k.Record, side == inPeriod)
-		wanted := side == inPeriod && (e.o.Namespace == "" || k.Decision == nil || inNamespace(&k.Decision.Subject, e.o.Namespace))
+		mine := e.o.Namespace == "" || k.Decision != nil && inNamespace(&k.Decision.Subject, e.o.Namespace)
+		wanted := side == inPeriod && (mine || k.Decision == nil)
 		forced := k.Key != nil || k.Erasure != nil || k.Gap != nil && (e.o.Until.IsZero() || k.Gap.From.Before(e.o.Until)) && !k.Gap.Until.Before(e.o.From)
 		if wanted || forced || crosses {
 			take(k)
 		}
-		last, was, some = k, side, some || wanted || forced
+		last, was, some = k, side, some || mine && (wanted || forced)
 	}
 	if edges && was != afterPeriod && last != nil {
 		take(last)
@@ -103,7 +104,11 @@ func (e *exporting) choose() error {
 		}
 	}
 	e.m.Records = e.m.Head.Size - e.m.LeftOut
-	if !some {
+	switch {
+	case some:
+	case e.o.Namespace != "":
+		return fmt.Errorf("no record is within the filter: it has no decision about the namespace %s (proviso evidence show lists what was judged)", e.o.Namespace)
+	default:
 		return errors.New("no record is within the filter")
 	}
 	return e.countTorn()
@@ -195,7 +200,7 @@ func (e *exporting) putEvidence() error {
 		return err
 	}
 	for _, name := range seals {
-		if unfinished(name) {
+		if !Placed(name) {
 			continue
 		}
 		if path.Base(name) == SealStatement {

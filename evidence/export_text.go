@@ -38,6 +38,7 @@ func (e *exporting) instructions() []byte {
 		}
 		text = before + within + after
 	}
+	section("simulated", len(e.simulations) > 0)
 	section("sealed", inputs[ExportDir+"/"+SealDir(1)+"/"+SealStatement])
 	section("signed", len(e.m.Signed) > 0)
 	section("signed inputs", len(judged) > 0)
@@ -50,6 +51,7 @@ func (e *exporting) instructions() []byte {
 		"{{records}}", fmt.Sprint(e.m.Records), "{{head}}", fmt.Sprint(e.m.Head.Size),
 		"{{export type}}", ExportType, "{{seal type}}", SealType, "{{record type}}", RecordType,
 		"{{payload type}}", fmt.Sprintf("DSSEv1 %d %s", len(PayloadType), PayloadType),
+		"{{simulated}}", oneLine(strings.Join(e.simulations, "; ")),
 		"{{check manifest}}", opensslVerify(e.o.Key, ManifestKey, "pae"),
 		"{{check head}}", opensslVerify(e.key, ExportDir+"/"+KeyFile, "text"),
 		"{{key}}", e.m.Producer.Key,

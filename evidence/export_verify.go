@@ -47,8 +47,7 @@ type exportCheck struct {
 
 // isExport reports whether a file system is an auditor bundle.
 func isExport(fsys fs.FS) bool {
-	there := func(name string) bool { _, err := fs.Stat(fsys, name); return err == nil }
-	return !there(ProducerFile) && (there(ManifestFile) || there(path.Join(ExportDir, ProducerFile)))
+	return !there(fsys, ProducerFile) && (there(fsys, ManifestFile) || there(fsys, ManifestStatement) || there(fsys, ManifestKey))
 }
 
 // evidenceIn is the folder of evidence that a file system is, or that it holds.
@@ -60,7 +59,7 @@ func evidenceIn(fsys fs.FS) (fs.FS, error) {
 }
 
 // openExport checks the manifest of an auditor bundle and every file against it; what is left is the folder in it.
-func (v *verification) openExport() (err error) {
+func (v *verification) openExport() error {
 	if !isExport(v.fsys) {
 		return nil
 	}
@@ -72,7 +71,11 @@ func (v *verification) openExport() (err error) {
 	if !v.openManifest(e) {
 		e.m = Manifest{}
 	}
-	e.derived = newDerived(e.rows, e.gaps, &e.m)
+	folder, err := evidenceIn(e.root)
+	if err != nil {
+		return fmt.Errorf("read evidence: %w", err)
+	}
+	e.derived = newDerived(folder, e.rows, e.gaps, &e.m)
 	listed := map[string]bool{ManifestFile: true, ManifestStatement: true, ManifestKey: true}
 	for _, f := range e.m.Files {
 		listed[f.Path] = true
@@ -86,9 +89,7 @@ func (v *verification) openExport() (err error) {
 	if e.key != nil {
 		v.beside(e)
 	}
-	if v.fsys, err = evidenceIn(e.root); err != nil {
-		return fmt.Errorf("read evidence: %w", err)
-	}
+	v.fsys = folder
 	return nil
 }
 
@@ -240,6 +241,7 @@ func (v *verification) checkExport() error {
 	differ("last", e.m.Last.Format(time.RFC3339Nano), e.derived.last.Format(time.RFC3339Nano))
 	differ("the seed", e.m.Seed, v.Head.Root)
 	differ("seals", e.m.Seals, v.Seals)
+	differ("simulated", e.m.Simulated, e.simulated)
 	page := sha256.New()
 	v.fault(e.page(page, &e.m))
 	for name, sum := range map[string]hash.Hash{SummaryCSV: e.rows, GapsFile: e.gaps, SummaryHTML: page} {

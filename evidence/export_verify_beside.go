@@ -85,14 +85,16 @@ func (e *exportCheck) compareSealed(v *verification, s *sealed) {
 	}
 	whole := v.LeftOut == 0 && !e.m.Filter.WithoutInputs && e.m.Filter.Namespace == ""
 	grown := v.Head.Size > s.seal.Size || e.m.Unsigned > 0
+	running := v.run.this != nil && !v.run.this.Closed
 	for _, f := range s.files.Files {
-		grows := strings.HasPrefix(f.Path, "records/") || strings.HasPrefix(f.Path, "inputs/")
+		inputs := strings.HasPrefix(f.Path, "inputs/")
+		grows := strings.HasPrefix(f.Path, "records/") || inputs
 		if !strings.HasPrefix(f.Path, SealsDir+"/") && !(grows && whole) {
 			continue
 		}
 		x, exported := there[path.Join(ExportDir, f.Path)]
 		same := x.Digest == f.Digest
-		if grows && grown && x.Size > f.Size {
+		if grows && (grown || inputs && running) && x.Size > f.Size {
 			d, err := v.digest(f.Path, f.Size)
 			same = err == nil && d == f.Digest
 		}

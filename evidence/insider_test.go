@@ -95,7 +95,7 @@ func TestInsider(t *testing.T) {
 			r[6].Close = &evidence.Close{Reason: "done", Counts: counts(3, 0)}
 			return r
 		},
-			insider{}, evidence.ItemWithout, "item 0 of the population, ConfigMap /c0, has no result"},
+			insider{}, evidence.ItemWithout, "1 item of the population has no result; the first is item 0, ConfigMap c0"},
 		"results of items swapped": {func(r records) records {
 			r[3].Decision.Event, r[4].Decision.Event = "1", "0"
 			return r
@@ -284,7 +284,7 @@ func TestDeclared(t *testing.T) {
 			c.Decisions, c.Unknown, c.NotApplicable = 2, 0, 0
 			closed(r, "failed: interrupted", c)
 			return r
-		}, insider{}, evidence.Unclosed, "item 2 of the population has no result: the run was not done"},
+		}, insider{}, evidence.Unclosed, "2 items of the population have no result; the first is item 2, ConfigMap c2: the run was not done"},
 		"run that failed before it listed": {func(r records) records {
 			r = append(r[:2], r[7])
 			closed(r, "failed: interrupted", evidence.Counts{})

@@ -21,8 +21,10 @@ import (
 type Previous struct {
 	Verified *Verified
 	Run      Run
-	// At is the instant it judged by, Pack the object with the policies it judged by.
-	At   time.Time
+	// At is the instant it judged by, which is not the clock's where it was Simulated; where it judged nothing, when it began.
+	At        time.Time
+	Simulated bool
+	// Pack is the object with the policies it judged by.
 	Pack engine.Digest
 	// Unread counts what it knew to be there and did not read.
 	Unread int
@@ -152,7 +154,7 @@ func OpenPrevious(fsys fs.FS, o Options) (*Previous, error) {
 	if len(scans) == 0 {
 		return nil, errors.Join(errors.New("read the previous scan: there is none that ended (scan … --evidence DIR makes one)"), folder.Close())
 	}
-	p := &Previous{Verified: v, Run: scans[len(scans)-1], folder: folder, named: map[subjectKey][]int32{}, sources: sourceStates{}}
+	p := &Previous{Verified: v, Run: scans[len(scans)-1], At: scans[len(scans)-1].Start, folder: folder, named: map[subjectKey][]int32{}, sources: sourceStates{}}
 	if err := p.read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the previous scan: %w", err), folder.Close())
 	}
@@ -173,10 +175,11 @@ type formerRecord struct {
 	Population *Population `json:"population"`
 	Hole       *Hole       `json:"hole"`
 	Decision   *struct {
-		Subject Subject       `json:"subject"`
-		Now     time.Time     `json:"now"`
-		Input   engine.Digest `json:"input"`
-		Results []struct {
+		Subject   Subject       `json:"subject"`
+		Now       time.Time     `json:"now"`
+		Simulated bool          `json:"simulated"`
+		Input     engine.Digest `json:"input"`
+		Results   []struct {
 			Policy  string `json:"policy"`
 			Verdict string `json:"verdict"`
 			Effect  string `json:"effect"`
@@ -207,7 +210,7 @@ func (p *Previous) read() error {
 			return p.listed(rec.Population)
 		case rec.Decision != nil:
 			d := rec.Decision
-			p.At = d.Now
+			p.At, p.Simulated = d.Now, d.Simulated
 			s := formerSubject{Named: engine.Named{APIVersion: d.Subject.APIVersion, Kind: d.Subject.Kind, Namespace: d.Subject.Namespace, Name: d.Subject.Name, Source: d.Subject.Source, File: d.Subject.File}, input: d.Input}
 			for i := range d.Results {
 				r := &d.Results[i]

@@ -28,7 +28,7 @@ type InForce struct{ Judges, Modes string }
 // policies that were in force and are, by id.
 func (p *Previous) Compare(r engine.Report, name string, then, now map[string]InForce) engine.Report {
 	c := &comparison{Previous: p, then: then, now: now, taken: make([]bool, len(p.subjects)), sources: sourceStates{},
-		Since: engine.Since{Evidence: name, Run: p.Run.ID, At: p.At, Unread: p.Unread}}
+		Since: engine.Since{Evidence: name, Run: p.Run.ID, At: p.At, Simulated: p.Simulated, Unread: p.Unread}}
 	c.NewPolicies, c.GonePolicies = without(c.now, c.then), without(c.then, c.now)
 	for _, id := range slices.Sorted(maps.Keys(now)) {
 		if was, there := then[id]; there && was != now[id] {
@@ -188,6 +188,8 @@ func (c *comparison) change(d engine.Change, known, comparing bool) {
 		c.Worse.Add(d)
 	case better && was.Verdict == engine.Fail && d.Is.Verdict == engine.Pass && !comparing:
 		c.Fixed.Add(d)
+	case better && was.Verdict == engine.Fail && d.Is.Verdict == engine.Unknown:
+		c.NotKnown.Add(d)
 	case better:
 		c.Better.Add(d)
 	case known:

@@ -43,7 +43,7 @@ func told(t *testing.T, p *evidence.Previous, r engine.Report, then, now map[str
 	}
 	s := r.Trailer().Since
 	where := map[string]string{}
-	for word, l := range map[string]engine.Listed[engine.Change]{"new": s.New, "worse": s.Worse, "fixed": s.Fixed, "better": s.Better, "newPolicy": s.NewPolicy, "changedPolicy": s.ChangedPolicy} {
+	for word, l := range map[string]engine.Listed[engine.Change]{"new": s.New, "worse": s.Worse, "notKnown": s.NotKnown, "fixed": s.Fixed, "better": s.Better, "newPolicy": s.NewPolicy, "changedPolicy": s.ChangedPolicy} {
 		for _, c := range l.List {
 			where[c.Subject.Name+" "+c.Policy] += word
 		}
@@ -72,7 +72,7 @@ func TestCompare(t *testing.T) {
 		{"pass record", "fail deny", "new"}, {"unknown deny", "fail record", "new"}, {"notApplicable record", "fail warn", "new"},
 		{"pass record", "unknown warn", "worse"}, {"fail warn", "fail deny", "worse"}, {"fail record", "fail deny", "worse"}, {"unknown record", "unknown deny", "worse"},
 		{"fail deny", "pass record", "fixed"}, {"fail record", "pass record", "fixed"},
-		{"fail deny", "unknown deny", "better"}, {"fail deny", "notApplicable record", "better"}, {"fail deny", "fail record", "better"}, {"unknown deny", "pass record", "better"}, {"fail deny", "", "better"}, {"unknown deny", "", "better"},
+		{"fail deny", "unknown deny", "notKnown"}, {"fail deny", "notApplicable record", "better"}, {"fail deny", "fail record", "better"}, {"unknown deny", "pass record", "better"}, {"fail deny", "", "better"}, {"unknown deny", "", "better"},
 		{"pass record", "", ""},
 		{"", "fail deny", "new"}, {"", "unknown deny", "worse"}, {"", "pass record", ""},
 	}

@@ -210,3 +210,13 @@ func TestPreviousVerifiesFirst(t *testing.T) {
 		t.Errorf("a folder without a scan that ended: %v", err)
 	}
 }
+
+// A scan that judged nothing was made when it began.
+func TestPreviousThatJudgedNothing(t *testing.T) {
+	dir := t.TempDir()
+	before := time.Now()
+	scanned(t, dir, newKey(t), "run-1", "done", []string{"deploy"})
+	if p := openPrevious(t, dir); p.At.Before(before.Truncate(time.Second)) || p.At.After(time.Now()) || p.Simulated {
+		t.Errorf("it is said to be of %v, simulated %v", p.At, p.Simulated)
+	}
+}

@@ -107,11 +107,13 @@ func Redacted(object map[string]any, salt []byte) map[string]any {
 	return object
 }
 
-// isSecret tells a core Secret, and what somebody meant to be one, from kinds of that name in other groups, which have a dot.
+// isSecret tells a core Secret, and what somebody meant to be one, from kinds of that name in other groups: those have a dot, and
+// none of Kubernetes' own has such a kind.
 func isSecret(object map[string]any) bool {
 	version, _ := object["apiVersion"].(string)
-	group, _, _ := strings.Cut(version, "/")
-	return kindIs(object, "Secret") && !strings.Contains(group, ".")
+	group, _, grouped := strings.Cut(version, "/")
+	other := grouped && strings.Contains(group, ".") && !strings.HasSuffix("."+group, ".k8s.io")
+	return (kindIs(object, "Secret") || kindIs(object, "Secrets")) && !other
 }
 
 func kindIs(object map[string]any, want string) bool {

@@ -113,6 +113,9 @@ func TestWhatASecretMayHold(t *testing.T) {
 		"without a version":            {"apiVersion": nil, "data": map[string]any{"a": canary}},
 		"a version that nobody serves": {"apiVersion": "v2", "data": map[string]any{"a": canary}},
 		"the core group by its name":   {"apiVersion": "core/v1", "data": map[string]any{"a": canary}},
+		"a version with a dot":         {"apiVersion": "v1.0", "data": map[string]any{"a": canary}},
+		"a group of Kubernetes' own":   {"apiVersion": "core.k8s.io/v1", "data": map[string]any{"a": canary}},
+		"a kind in the plural":         {"kind": "secrets", "data": map[string]any{"a": canary}},
 		"a kind in the wrong case":     {"kind": "secret", "data": map[string]any{"a": canary}},
 		"a kind with a space":          {"kind": "Secret ", "data": map[string]any{"a": canary}},
 	} {

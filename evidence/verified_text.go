@@ -46,6 +46,9 @@ func (v *Verified) MarshalJSON() ([]byte, error) {
 func (v *Verified) Text(w io.Writer) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { b.WriteString(plain(fmt.Sprintf(format, args...)) + "\n") }
+	if v.Place != "" {
+		line("place     %s", v.Place)
+	}
 	switch v.ExitCode() {
 	case ExitVerified:
 		line("verified")
@@ -61,7 +64,11 @@ func (v *Verified) Text(w io.Writer) error {
 		line("  missing  %s  [%s]", p, p.Code)
 	}
 	line("")
-	line("log       %s", v.Producer.Origin)
+	if v.Producer.Origin == "" {
+		line("log       not established: it cannot be read")
+	} else {
+		line("log       %s", v.Producer.Origin)
+	}
 	switch {
 	case v.Signer == "":
 		line("signer    not established: there is no key to read")
@@ -98,6 +105,9 @@ func (v *Verified) Text(w io.Writer) error {
 		end := "open"
 		if r.Closed {
 			end = r.Reason
+		}
+		if r.Simulated {
+			end += ", simulated"
 		}
 		line("run       %s %s, records %d to %d, %s to %s, %s: %d judged", r.Kind, r.ID, r.First, r.Last, r.Start.Format(time.RFC3339), r.End.Format(time.RFC3339), end, r.Counts.Decisions)
 	}

@@ -26,6 +26,8 @@ type Options struct {
 
 // Verified is what checking found.
 type Verified struct {
+	// Place is where it was read, said where several places are checked.
+	Place    string   `json:"place,omitempty"`
 	Producer Producer `json:"producer"`
 	// Signer is the fingerprint of the key all was checked by, SignerName what the trust calls it; Established is whether the
 	// key is one the reader trusts.
@@ -42,10 +44,14 @@ type Verified struct {
 	Runs     []Run     `json:"runs"`
 	Seals    int       `json:"seals"`
 	Counts   Counts    `json:"counts"`
+	// Unjudged counts the holes, the gaps and the items without a result, told or not; what a run that has no end yet may still
+	// judge is not among them.
+	Unjudged uint64 `json:"unjudged"`
 	// Next is the log that goes on where this one ends, under another key; Before the one that went before it.
 	Next   *BoundLog `json:"next,omitempty"`
 	Before *BoundLog `json:"before,omitempty"`
-	// Problems are what does not verify, Holes what is declared or plainly missing.
+	// Problems are what does not verify, Holes what is declared or plainly missing; of each code the first hundred, and in one
+	// more how many there are besides.
 	Problems []Problem `json:"problems"`
 	Holes    []Problem `json:"holes"`
 	// Export is there for an auditor bundle.
@@ -126,14 +132,13 @@ type Run struct {
 	End    time.Time `json:"end"`
 	Closed bool      `json:"closed"`
 	Reason string    `json:"reason,omitempty"`
-	Counts Counts    `json:"counts"`
+	// Simulated is whether it judged by another clock.
+	Simulated bool   `json:"simulated,omitempty"`
+	Counts    Counts `json:"counts"`
 }
 
 // format is the version of evidence folders that is read.
 const format = 1
-
-// maxProblems is how many problems, and how many holes, are told; the rest is counted.
-const maxProblems = 100
 
 // verification is one checking of a folder.
 type verification struct {
@@ -159,10 +164,11 @@ type verification struct {
 	run           *running
 	// exported is there for an auditor bundle; fsys is the folder in it then.
 	exported *exportCheck
-	// torn is set where a last line has no end.
-	torn     bool
-	problems int
-	holes    int
+	// torn is the file of records whose last line has no end.
+	torn            string
+	problems, holes tally
+	// continued are those of the checkpoints somebody kept that the log continues.
+	continued []continued
 }
 
 // Verify checks a folder of evidence, or an auditor bundle seen as one, offline. Its error is that the folder could not be
@@ -170,7 +176,7 @@ type verification struct {
 func Verify(fsys fs.FS, o Options) (*Verified, error) {
 	from := &watched{FS: fsys}
 	v := &verification{fsys: from, o: o, Verified: &Verified{}, files: map[string]fs.FileInfo{}, roots: map[uint64]string{},
-		known: map[engine.Digest]bool{}, erased: map[engine.Digest]bool{}, objects: map[engine.Digest]bool{}}
+		known: map[engine.Digest]bool{}, erased: map[engine.Digest]bool{}, objects: map[engine.Digest]bool{}, problems: tally{}, holes: tally{}}
 	if o.Trust != nil && o.Now.IsZero() {
 		return nil, errors.New("verify evidence: no time is given to hold trust against")
 	}
@@ -178,7 +184,7 @@ func Verify(fsys fs.FS, o Options) (*Verified, error) {
 		return nil, err
 	}
 	if v.key != nil {
-		if err := from.each(v.head, v.readSeals, v.readObjects, v.readLog, v.compareHeads, v.checkSeals, v.checkExport); err != nil {
+		if err := from.each(v.head, v.readSeals, v.readObjects, v.readLog, v.compareHeads, v.checkSeals, v.markSimulated, v.checkExport); err != nil {
 			return nil, err
 		}
 	}
@@ -187,13 +193,13 @@ func Verify(fsys fs.FS, o Options) (*Verified, error) {
 }
 
 func (v *verification) problem(code, place, format string, args ...any) {
-	if v.problems++; v.problems <= maxProblems {
+	if v.problems.tells(code) {
 		v.Problems = append(v.Problems, Problem{code, place, fmt.Sprintf(format, args...)})
 	}
 }
 
 func (v *verification) hole(code, place, format string, args ...any) {
-	if v.holes++; v.holes <= maxProblems {
+	if v.holes.tells(code) {
 		v.Holes = append(v.Holes, Problem{code, place, fmt.Sprintf(format, args...)})
 	}
 }
@@ -312,8 +318,10 @@ func (v *verification) compareHeads() error {
 			v.problem(Rollback, place, "the log had %d records then and has %d now: an old copy was put in its place, or its end was cut off", c.Size, total)
 			continue
 		}
-		v.compare(place, c, SplitView)
-		kept = max(kept, c.Size)
+		if v.compare(place, c, SplitView) {
+			v.continued = append(v.continued, continued{place, c.Size})
+			kept = max(kept, c.Size)
+		}
 	}
 	if v.expired() {
 		// What the signer says of its clock proves nothing about an expired key.
@@ -325,14 +333,17 @@ func (v *verification) compareHeads() error {
 	return nil
 }
 
-// compare holds the log's root against a signed one.
-func (v *verification) compare(place string, c Checkpoint, code string) {
+// compare holds the log's root against a signed one, and says whether they are the same.
+func (v *verification) compare(place string, c Checkpoint, code string) bool {
 	switch root := v.roots[c.Size]; {
 	case root == "":
 		v.problem(RecordMissing, place, "it speaks of %d records, and there are %d", c.Size, v.Records+v.LeftOut)
 	case root != c.Root:
 		v.problem(code, place, "the records give another root at %d: they are not those that were signed", c.Size)
+	default:
+		return true
 	}
+	return false
 }
 
 // tell says in words what was checked and what was not.
@@ -344,6 +355,7 @@ func (v *verification) tell() {
 	case v.Seals > 0:
 		v.Checked = append(v.Checked, plural(uint64(v.Seals), "seal", "seals")+"; the newest covers every file")
 	}
+	v.tellContinued()
 	if !v.Established {
 		v.Unchecked = append(v.Unchecked, "who signed: the key is the folder's own (name one you trust with --trust)")
 	}
@@ -354,10 +366,6 @@ func (v *verification) tell() {
 		v.Unchecked = append(v.Unchecked, "the bytes of "+SaltFile+", which you may not read: it is there and has the size that was sealed")
 	}
 	v.Unchecked = append(v.Unchecked, "the clock: times are what the producer says", "the verdicts: `proviso evidence replay` judges again")
-	if more := v.problems - maxProblems; more > 0 {
-		v.Problems = append(v.Problems, Problem{"more", "", fmt.Sprintf("and %d more", more)})
-	}
-	if more := v.holes - maxProblems; more > 0 {
-		v.Holes = append(v.Holes, Problem{"more", "", fmt.Sprintf("and %d more", more)})
-	}
+	v.Unjudged += v.holes[DeclaredHole] + v.holes[DeclaredGap]
+	v.Problems, v.Holes = append(v.Problems, v.problems.rest()...), append(v.Holes, v.holes.rest()...)
 }

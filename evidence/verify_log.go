@@ -20,10 +20,10 @@ import (
 // segment is what a file of records, and the one of inputs beside it, hold.
 type segment struct {
 	records []line
-	// torn says that the last line has no end.
-	torn   bool
-	inputs []kept
-	faults []Problem
+	// torn and tornInputs say that the last line has no end.
+	torn, tornInputs bool
+	inputs           []kept
+	faults           []Problem
 	// panicked is what reading it panicked with.
 	panicked any
 }
@@ -116,7 +116,7 @@ func (v *verification) readSegment(first uint64) *segment {
 		}
 		return Decode(raw, into)
 	}
-	s.torn = s.lines(v.fsys, v.files, InputsFile(first), func(raw []byte, number int) error {
+	s.tornInputs = s.lines(v.fsys, v.files, InputsFile(first), func(raw []byte, number int) error {
 		var value struct {
 			Digest engine.Digest   `json:"digest"`
 			Value  json.RawMessage `json:"value,omitempty"`
@@ -134,7 +134,7 @@ func (v *verification) readSegment(first uint64) *segment {
 		s.inputs = append(s.inputs, kept{value.Digest, value.Erased})
 		return nil
 	}, InputAltered)
-	torn := s.lines(v.fsys, v.files, RecordsFile(first), func(raw []byte, number int) error {
+	s.torn = s.lines(v.fsys, v.files, RecordsFile(first), func(raw []byte, number int) error {
 		r := &Record{}
 		if err := decode(raw, r); err != nil {
 			return err
@@ -142,7 +142,6 @@ func (v *verification) readSegment(first uint64) *segment {
 		s.records = append(s.records, line{r, DigestOf(raw), number})
 		return nil
 	}, RecordAltered)
-	s.torn = s.torn || torn
 	return s
 }
 
@@ -226,9 +225,16 @@ func (v *verification) segment(first uint64, s *segment) {
 	for _, p := range s.faults {
 		v.problem(p.Code, p.Place, "%s", p.Text)
 	}
-	if s.torn {
-		v.torn = true
-		v.hole(Unsealed, RecordsFile(first), "the last line was not written whole: it was never acknowledged")
+	if s.torn && len(s.records) < SegmentRecords {
+		v.torn = RecordsFile(first)
+		v.hole(Unsealed, v.torn, "the last line was not written whole: it was never acknowledged")
+	} else if s.torn {
+		v.problem(RecordAltered, RecordsFile(first), "its last line has no end, and the file was full before it")
+	}
+	if s.tornInputs && v.files[InputsFile(first+SegmentRecords)] == nil {
+		v.hole(Unsealed, InputsFile(first), "the last line was not written whole: no record rests on it")
+	} else if s.tornInputs {
+		v.problem(InputAltered, InputsFile(first), "its last line has no end, and more inputs follow")
 	}
 	for _, in := range s.inputs {
 		v.known[in.digest] = v.known[in.digest] || in.erased == ""

@@ -3,6 +3,7 @@ package evidence
 import (
 	"fmt"
 	"io"
+	"strings"
 )
 
 // listed reads the population a scan had before it judged.
@@ -55,9 +56,6 @@ func (r *running) listed(rec *Record, place string) {
 			if entry.Hole.Kind == NotManifest {
 				continue
 			}
-			if r.exported != nil {
-				r.exported.listed(rec, &entry)
-			}
 			r.hole(DeclaredHole, place, "%s %s: %s", entry.Hole.Source, entry.Hole.File, entry.Hole.Reason)
 			continue
 		}
@@ -82,22 +80,34 @@ func (r *running) result(place string, n int, d *Decision) {
 	r.items[n].done = true
 }
 
-// finish checks that every item of the population has a result.
-func (r *running) finish() {
+// finish checks that every item of the population has a result, and counts those without.
+func (r *running) finish() (without uint64) {
 	if r.this == nil || r.partial {
-		return
+		return 0
 	}
-	done := r.this.Closed && r.this.Reason == "done"
+	place, done := r.place(r.this.Last), r.this.Closed && r.this.Reason == "done"
 	if r.this.Kind == "scan" && r.course().Population == nil && done {
-		r.problem(PopulationWrong, r.place(r.this.Last), "the scan %s has no population", r.this.ID)
+		r.problem(PopulationWrong, place, "the scan %s has no population", r.this.ID)
 	}
+	first := 0
 	for n := range r.items {
-		switch {
-		case r.items[n].done:
-		case done:
-			r.problem(ItemWithout, r.place(r.this.Last), "item %d of the population, %s %s/%s, has no result", n, r.items[n].subject.Kind, r.items[n].subject.Namespace, r.items[n].subject.Name)
-		default:
-			r.hole(Unclosed, r.place(r.this.Last), "item %d of the population has no result: the run was not done", n)
+		if r.items[n].done {
+			continue
 		}
+		if without == 0 {
+			first = n
+		}
+		without++
 	}
+	if without == 0 {
+		return 0
+	}
+	s := &r.items[first].subject
+	text := fmt.Sprintf("%s no result; the first is item %d, %s %s", plural(without, "item of the population has", "items of the population have"), first, s.Kind, strings.Join(nonEmpty(s.Namespace, s.Name), "/"))
+	if done {
+		r.problem(ItemWithout, place, "%s", text)
+	} else {
+		r.hole(Unclosed, place, "%s: the run was not done", text)
+	}
+	return without
 }

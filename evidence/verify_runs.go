@@ -185,7 +185,7 @@ func (r *running) opened(rec *Record, place string) {
 	case open:
 		r.unclosed()
 	}
-	r.finish()
+	r.Unjudged += r.finish()
 	r.Runs = append(r.Runs, Run{ID: rec.Run, Kind: rec.Open.Kind, First: rec.Seq, Last: rec.Seq, Start: rec.At, End: rec.At})
 	r.this, r.inForce, r.items, r.lost, r.partial = &r.Runs[len(r.Runs)-1], map[string]*Record{}, nil, 0, false
 	r.courses = append(r.courses, course{})
@@ -261,8 +261,11 @@ func (r *running) decided(rec *Record, place string) {
 	case d.Activation != by.Seq || d.PolicySet != by.Activation.PolicySet:
 		r.problem(OrderBroken, place, "it was judged by %s of record %d, and %s of record %d are in force", d.PolicySet, d.Activation, by.Activation.PolicySet, by.Seq)
 	}
-	if r.this != nil && r.course().judged == 0 {
-		r.course().judged = rec.Seq
+	if r.this != nil {
+		if r.course().judged == 0 {
+			r.course().judged = rec.Seq
+		}
+		r.this.Simulated = r.this.Simulated || d.Simulated
 	}
 	if len(d.Problems) > 0 && len(d.Results) > 0 {
 		r.problem(WrongStatement, place, "it says that no policy was asked, and what policies said")
@@ -306,12 +309,25 @@ func (r *running) kept(place, what string, d engine.Digest) {
 	}
 }
 
+// markSimulated marks the runs of which a seal says that they were judged by another clock: where one judged nothing no record
+// says it.
+func (v *verification) markSimulated() error {
+	for _, s := range v.seals {
+		if at := slices.IndexFunc(v.Runs, func(r Run) bool { return r.ID == s.seal.Run && r.First == s.seal.First }); s.seal.Simulated && at >= 0 {
+			v.Runs[at].Simulated = true
+		}
+	}
+	return nil
+}
+
 func (r *running) unclosed() {
 	r.hole(Unclosed, r.place(r.this.Last), "the run %s has no end: it is still running, or was cut off", r.this.ID)
 }
 
 func (r *running) end() {
-	r.finish()
+	if without := r.finish(); r.this != nil && r.this.Closed {
+		r.Unjudged += without
+	}
 	if r.this != nil && !r.this.Closed && !r.partial {
 		r.unclosed()
 	}

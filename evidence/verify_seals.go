@@ -185,7 +185,7 @@ func (v *verification) compareFiles(s *sealed) error {
 		case "inputs", ObjectsDir:
 			return grown || running
 		case "records":
-			return grown || v.torn
+			return grown || name == v.torn
 		}
 		return false
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -48,15 +49,12 @@ func run(args []string, out, complaints io.Writer) (code int) {
 	asJSON, place := false, ""
 	flags := flag.NewFlagSet("proviso-verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.Func("trust", "", func(file string) error {
-		raw, err := os.ReadFile(file)
-		if err == nil {
-			o.Trust, err = evidence.ParseTrust(raw)
-		}
+	flags.Func("trust", "", func(file string) (err error) {
+		o.Trust, err = evidence.ReadTrust(file)
 		return err
 	})
 	flags.Func("against", "", func(file string) error {
-		raw, err := os.ReadFile(file)
+		raw, err := evidence.ReadCheckpoint(file)
 		o.Against = append(o.Against, raw)
 		return err
 	})
@@ -73,12 +71,7 @@ func run(args []string, out, complaints io.Writer) (code int) {
 		place = places[0]
 	}
 	o.Now = time.Now()
-	fsys, closer, err := evidence.OpenPath(place)
-	if err != nil {
-		return fail(err)
-	}
-	defer closer.Close()
-	v, err := evidence.Verify(fsys, o)
+	v, err := verify(place, o)
 	if err != nil {
 		return fail(err)
 	}
@@ -93,6 +86,19 @@ func run(args []string, out, complaints io.Writer) (code int) {
 		return fail(err)
 	}
 	return v.ExitCode()
+}
+
+// verify checks what is in a place.
+func verify(place string, o evidence.Options) (*evidence.Verified, error) {
+	fsys, closer, err := evidence.OpenPath(place)
+	if altered, was := errors.AsType[*evidence.BundleAltered](err); was {
+		return altered.Verified(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return evidence.Verify(fsys, o)
 }
 
 // parse takes flags before arguments and after them, up to a "--", and returns the arguments.

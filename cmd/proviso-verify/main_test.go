@@ -105,8 +105,17 @@ func TestExitCodes(t *testing.T) {
 		"part as JSON":        {[]string{"--json", m.part}, 2, `"namespace": "a"`},
 		"a stranger's key":    {[]string{"--trust", m.stranger, m.whole}, 4, "key-untrusted"},
 		"altered":             {[]string{file(altered)}, 4, "NOT VERIFIED"},
-		"a head of elsewhere": {[]string{"--against", m.trust, m.whole}, 4, "other-log"},
-		"cut off":             {[]string{file(raw[:len(raw)-512])}, 1, ""},
+		"a head kept":         {[]string{"--against", filepath.Join(m.folder, evidence.CheckpointFile), m.whole}, 0, "the log continues the checkpoint of 5 records you kept (--against 1)"},
+		"a head of elsewhere": {[]string{"--against", filepath.Join(produce(t).folder, evidence.CheckpointFile), m.whole}, 4, "other-log"},
+		"no head":             {[]string{"--against", m.trust, m.whole}, 1, ""},
+		"an endless head":     {[]string{"--against", "/dev/zero", m.whole}, 1, ""},
+		"endless trust":       {[]string{"--trust", "/dev/zero", m.whole}, 1, ""},
+		"a large head":        {[]string{"--against", file(make([]byte, 1<<20+1)), m.whole}, 1, ""},
+		"cut off":             {[]string{file(raw[:len(raw)-512])}, 4, "cut off or altered since)  [file-altered]"},
+		"cut off, as JSON":    {[]string{"--json", file(raw[:len(raw)-512])}, 4, `"code": "file-altered"`},
+		"a header altered":    {[]string{file(flipped(raw, 0))}, 4, "NOT VERIFIED"},
+		"padding altered":     {[]string{file(flipped(raw, len(raw)-1))}, 4, "NOT VERIFIED"},
+		"another tar":         {[]string{file(bytes.Replace(raw[:512], []byte("VERIFY.md"), []byte("VERIFY.xx"), 1))}, 1, ""},
 		"empty":               {[]string{file(nil)}, 1, ""},
 		"no bundle":           {[]string{file([]byte("no bundle"))}, 1, ""},
 		"an empty folder":     {[]string{t.TempDir()}, 1, ""},
@@ -132,6 +141,12 @@ func TestExitCodes(t *testing.T) {
 			}
 		})
 	}
+}
+
+func flipped(raw []byte, at int) []byte {
+	raw = bytes.Clone(raw)
+	raw[at] ^= 1
+	return raw
 }
 
 type broken struct{ io.Writer }

@@ -43,6 +43,9 @@ the same bytes, but for signatures. What does not verify is not exported (exit c
 				}
 				*at.to = at.to.UTC()
 			}
+			if err := bundleTo(output); err != nil {
+				return fmt.Errorf("-o %s: %w", output, err)
+			}
 			return export(c.Context(), s, args[0], output, key, &o)
 		},
 	}
@@ -69,6 +72,18 @@ func (n *seqs) Set(text string) error {
 	}
 	*n.to = append(*n.to, seq)
 	return nil
+}
+
+// bundleTo checks that an auditor bundle can take a name. What is no file it would put itself in the place of.
+func bundleTo(output string) error {
+	there, err := os.Stat(output)
+	switch {
+	case err == nil && there.IsDir():
+		return errors.New("it names a folder: want a file")
+	case err == nil && !there.Mode().IsRegular():
+		return errors.New("it names no plain file: want one")
+	}
+	return toFile(output)
 }
 
 // export writes an auditor bundle, whole or not at all.
@@ -114,6 +129,9 @@ func export(ctx context.Context, s streams, folder, output, ref string, o *evide
 		return fmt.Errorf("export: %w", err)
 	}
 	fmt.Fprintf(s.err, "proviso: note: %s has %d of %s, and is signed by sha256:%s\n", output, m.Records, countOf(m.Head.Size, "record", "records"), o.Key.Fingerprint())
+	if m.Unsigned > 0 {
+		fmt.Fprintf(s.err, "proviso: note: %s came after the head: not signed yet, and not in it\n", countOf(m.Unsigned, "record", "records"))
+	}
 	if o.Key.Fingerprint() != m.Signer {
 		fmt.Fprintf(s.err, "proviso: note: the log is signed by another key, sha256:%s; auditors need both, by a way of its own\n", m.Signer)
 		fmt.Fprintf(s.err, "proviso: note: who signed %s is not established: proviso evidence verify --trust holds it against a key you trust\n", folder)

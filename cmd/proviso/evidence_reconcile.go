@@ -48,6 +48,9 @@ whole, or nothing could be compared, 4 the log names a record that is not there,
 			case output != "text" && output != "json":
 				return fmt.Errorf("-o %s: want text or json", output)
 			}
+			if err := namedOnce(audit); err != nil {
+				return err
+			}
 			r := newReconciling()
 			r.writers = writers
 			for _, dir := range args {
@@ -160,9 +163,18 @@ func newReconciling() *reconciling {
 // open reads what a folder says of itself, of gaps, and of what was to be judged.
 func (r *reconciling) open(dir string) error {
 	f := &recordedFolder{dir: dir, fsys: os.DirFS(dir), kept: map[uint64][]recordedLine{}, declared: map[string]bool{}}
-	raw, err := fs.ReadFile(f.fsys, evidence.ProducerFile)
-	if err != nil {
+	switch info, err := os.Stat(dir); {
+	case isURL(dir) || err == nil && !info.IsDir():
+		return fmt.Errorf("open evidence: %s is no folder: name the folders that proviso serve --evidence writes, not bundles or buckets", dir)
+	case err != nil:
 		return fmt.Errorf("open evidence: %w", err)
+	}
+	raw, err := fs.ReadFile(f.fsys, evidence.ProducerFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return noEvidence(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("open evidence %s: %w", dir, err)
 	}
 	var p evidence.Producer
 	if err := json.Unmarshal(raw, &p); err != nil || p.Origin == "" {

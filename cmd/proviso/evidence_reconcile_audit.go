@@ -109,6 +109,22 @@ func (e *auditEvent) words() string {
 // longestEvent is how many bytes of an event are read: one at level RequestResponse holds objects.
 const longestEvent = 64 << 20
 
+// namedOnce refuses a file of the log that is named twice: what it tells would count twice.
+func namedOnce(files []string) error {
+	named := make([]os.FileInfo, len(files))
+	for i, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			continue // who reads it tells
+		}
+		if at := slices.IndexFunc(named[:i], func(other os.FileInfo) bool { return os.SameFile(other, info) }); at >= 0 {
+			return fmt.Errorf("read --audit %s: it is the file %s, named twice: name each file once", file, files[at])
+		}
+		named[i] = info
+	}
+	return nil
+}
+
 // readAudit calls a function for each event in a file, which may be compressed as rotated ones are. Cut is whether it ends in
 // half an event: the API server was writing, or was killed.
 func readAudit(file string, do func(*auditEvent) error) (cut bool, err error) {

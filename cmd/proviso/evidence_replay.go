@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -54,14 +54,12 @@ it was erased or left out, or ended by a limit; 4 it does not verify, or a verdi
 			if !v.Established {
 				fmt.Fprintf(s.err, "proviso: note: who signed %s is not established: name a key you trust with --trust\n", args[0])
 			}
-			unjudged := 0
-			for _, h := range v.Holes {
-				if h.Code == evidence.DeclaredHole || h.Code == evidence.DeclaredGap || h.Code == evidence.Unclosed {
-					unjudged++
-				}
+			if v.Unjudged > 0 {
+				fmt.Fprintf(s.err, "proviso: note: the evidence tells of %s, where nothing was judged (proviso evidence verify lists them)\n", countOf(v.Unjudged, "hole or gap", "holes or gaps"))
 			}
-			if unjudged > 0 {
-				fmt.Fprintf(s.err, "proviso: note: the evidence tells of %s, where nothing was judged (proviso evidence verify lists them)\n", countOf(unjudged, "hole or gap", "holes or gaps"))
+			unclosed := slices.ContainsFunc(v.Holes, func(h evidence.Problem) bool { return h.Code == evidence.Unclosed })
+			if unclosed {
+				fmt.Fprintln(s.err, "proviso: note: a run is still running, or ended before it was done (proviso evidence verify says which)")
 			}
 			folder, err := evidence.OpenFolder(fsys)
 			if err != nil {
@@ -83,7 +81,7 @@ it was erased or left out, or ended by a limit; 4 it does not verify, or a verdi
 				return err
 			case len(r.Differences) > 0:
 				return exitCode(exitUnverified)
-			case unjudged > 0 || r.Records == 0 || r.Unrepeatable > 0 || r.NotJudged > r.Refused || r.Erased > 0 || r.ValuesLeftOut > 0 || r.RecordsLeftOut > 0:
+			case v.Unjudged > 0 || unclosed || r.Records == 0 || r.Unrepeatable > 0 || r.NotJudged > r.Refused || r.Erased > 0 || r.ValuesLeftOut > 0 || r.RecordsLeftOut > 0:
 				return exitCode(exitIncomplete)
 			}
 			return nil
@@ -98,18 +96,15 @@ it was erased or left out, or ended by a limit; 4 it does not verify, or a verdi
 func verifyOptions(trust string, against []string) (evidence.Options, error) {
 	o := evidence.Options{Now: time.Now()}
 	if trust != "" {
-		raw, err := os.ReadFile(trust)
-		if err != nil {
-			return o, fmt.Errorf("read --trust: %w", err)
-		}
-		if o.Trust, err = evidence.ParseTrust(raw); err != nil {
-			return o, fmt.Errorf("read --trust %s: %w", trust, err)
+		var err error
+		if o.Trust, err = evidence.ReadTrust(trust); err != nil {
+			return o, fmt.Errorf("read --trust %w", err)
 		}
 	}
 	for _, file := range against {
-		raw, err := os.ReadFile(file)
+		raw, err := evidence.ReadCheckpoint(file)
 		if err != nil {
-			return o, fmt.Errorf("read --against: %w", err)
+			return o, fmt.Errorf("read --against %w", err)
 		}
 		o.Against = append(o.Against, raw)
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -20,8 +22,8 @@ func evidenceRotateCommand(s streams) *cobra.Command {
 		Short: "End a log, and begin the one that goes on under another key",
 		Long: `End a log, and begin the one that goes on under another key. A log has one key for life: the old folder says, signed by
 the old key, which log goes on, and takes no record after that; the new one says, signed by the new key, which log went
-before, and its head. Both are sealed. Nothing else may write to them meanwhile. What is cut off goes on when it is called
-again with the same folders.
+before, and its head. Both are sealed. Nothing else may write to them meanwhile. What does not verify is not ended (exit code
+4). What is cut off goes on when it is called again with the same folders; what is done is not done twice.
 
 Neither key makes a reader trust the other, for who stole one could say what he likes: give auditors NEWFOLDER/cosign.pub by
 a way of its own, and say in their trust until when the old key counts ({"keys": [{"publicKey", "notAfter"}, …]}).`,
@@ -35,18 +37,27 @@ a way of its own, and say in their trust until when the old key counts ({"keys":
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			from, to := handing{dir: args[0]}, handing{dir: args[1]}
+			if _, err := os.Stat(filepath.Join(from.dir, evidence.ProducerFile)); err != nil {
+				return fmt.Errorf("%s is no folder of evidence, and there is no log to end: %w", from.dir, err)
+			}
+			if err := outsideEvidence(to.dir); err != nil {
+				return err
+			}
+			if isURL(to.dir) {
+				return fmt.Errorf("%s: a log is recorded into a folder; proviso evidence copy copies that", to.dir)
+			}
 			if key == "" || next == "" {
 				return errors.New("name the key of the log that ends with --key, and that of the one that goes on with --new-key")
 			}
-			was, err := openKey(c.Context(), s, key)
-			if err != nil {
+			var err error
+			if from.key, err = openKey(c.Context(), s, key); err != nil {
 				return err
 			}
-			is, err := openKey(c.Context(), s, next)
-			if err != nil {
+			if to.key, err = openKey(c.Context(), s, next); err != nil {
 				return fmt.Errorf("--new-key: %w", err)
 			}
-			return rotate(c.Context(), s, handing{args[0], was}, handing{args[1], is})
+			return rotate(c.Context(), s, from, to)
 		},
 	}
 	c.Flags().StringVar(&key, "key", "", "key of the log that ends")
@@ -60,34 +71,133 @@ type handing struct {
 	key *cosign.Key
 }
 
+// rotate hands a log over. All that can be wrong is found before anything is written; what an earlier call did is not done
+// again.
 func rotate(ctx context.Context, s streams, from, to handing) (err error) {
-	old, err := evidence.NewKey(from.key.Public())
+	oldKey, err := from.signs("--key")
 	if err != nil {
 		return err
+	}
+	if newKey, err := evidence.NewKey(to.key.Public()); err != nil {
+		return err
+	} else if newKey.Fingerprint() == oldKey.Fingerprint() {
+		return errors.New("both are one key: a log is handed over to another")
+	}
+	old, err := from.verified(s)
+	if err != nil {
+		return err
+	}
+	var head []byte
+	if old.Next != nil {
+		next, err := to.goesOn(s, old)
+		if err != nil {
+			return fmt.Errorf("%s: %w", from.dir, err)
+		}
+		if head, err = from.ended(oldKey, old); err != nil {
+			return err
+		}
+		if b := next.Before; head != nil && b != nil && b.Origin == old.Producer.Origin && b.Root == old.Head.Root && next.Seals > 0 {
+			_, err := fmt.Fprintf(s.out, "%s was handed over to %s before, and both say so: nothing is recorded\n", from.dir, to.dir)
+			return err
+		}
 	}
 	goesOn, err := to.open(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, goesOn.Close(ctx, "failed")) }()
-	if old.Fingerprint() == goesOn.Key().Fingerprint() {
-		return errors.New("both are one key: a log is handed over to another")
+	if head == nil {
+		if head, err = from.handOver(ctx, goesOn.Key().VerifierKey(goesOn.Origin())); err != nil {
+			return err
+		}
 	}
-	next := goesOn.Key().VerifierKey(goesOn.Origin())
-	ends, err := from.open(ctx, next)
+	before, err := evidence.OpenCheckpoint(head, oldKey, old.Producer.Origin)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, ends.Close(ctx, "failed")) }()
-	head, err := from.end(ctx, ends, evidence.KeyChange{Next: next})
-	if err != nil {
+	if _, err := to.end(ctx, goesOn, evidence.KeyChange{Before: oldKey.VerifierKey(old.Producer.Origin), Head: string(head)}); err != nil {
 		return err
 	}
-	if _, err := to.end(ctx, goesOn, evidence.KeyChange{Before: ends.Key().VerifierKey(ends.Origin()), Head: string(head)}); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(s.out, "%s ends with %d records: log %s\n%s goes on: log %s, signed by sha256:%s\n", from.dir, ends.Stats().Records, ends.Origin(), to.dir, goesOn.Origin(), goesOn.Key().Fingerprint())
+	_, err = fmt.Fprintf(s.out, "%s ends with %d records: log %s\n%s goes on: log %s, signed by sha256:%s\n", from.dir, before.Size, old.Producer.Origin, to.dir, goesOn.Origin(), goesOn.Key().Fingerprint())
 	return err
+}
+
+// signs checks that the folder is signed by the key, which a flag named.
+func (h handing) signs(flag string) (*evidence.Key, error) {
+	mine, err := evidence.NewKey(h.key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	raw, err := os.ReadFile(filepath.Join(h.dir, evidence.KeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("whose %s is: %w", h.dir, err)
+	}
+	key, err := evidence.ParseKey(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", h.dir, evidence.KeyFile, err)
+	}
+	if key.Fingerprint() != mine.Fingerprint() {
+		return nil, fmt.Errorf("%s: %s is signed by the key %s, and this one is %s: name the key that signs it", flag, h.dir, key.Fingerprint(), mine.Fingerprint())
+	}
+	return key, nil
+}
+
+// verified checks the folder.
+func (h handing) verified(s streams) (*evidence.Verified, error) {
+	fsys, closer, err := evidence.OpenPath(h.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	v, err := evidence.Verify(fsys, evidence.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", h.dir, err)
+	}
+	if v.ExitCode() == exitUnverified {
+		return nil, errors.Join(v.Text(s.err), exitCode(exitUnverified))
+	}
+	return v, nil
+}
+
+// goesOn checks that the folder is of the log that another says goes on.
+func (h handing) goesOn(s streams, old *evidence.Verified) (*evidence.Verified, error) {
+	if _, err := os.Stat(filepath.Join(h.dir, evidence.ProducerFile)); err == nil {
+		if _, err := h.signs("--new-key"); err != nil {
+			return nil, err
+		}
+		v, err := h.verified(s)
+		if err != nil || v.Producer.Origin == old.Next.Origin {
+			return v, err
+		}
+	}
+	return nil, fmt.Errorf("the log was handed over to %s: name the folder of that one", old.Next.Origin)
+}
+
+// ended is the head of a log that was handed over; nil where the seal over its end is missing.
+func (h handing) ended(key *evidence.Key, v *evidence.Verified) ([]byte, error) {
+	head, err := os.ReadFile(filepath.Join(h.dir, filepath.FromSlash(evidence.CheckpointFile)))
+	if err != nil || v.Seals == 0 || v.Unsigned > 0 {
+		return nil, err
+	}
+	raw, err := os.ReadFile(filepath.Join(h.dir, filepath.FromSlash(evidence.SealDir(v.Seals)), evidence.SealCheckpoint))
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := evidence.OpenCheckpoint(raw, key, v.Producer.Origin)
+	if err != nil || sealed.Size != v.Head.Size {
+		return nil, err
+	}
+	return head, nil
+}
+
+// handOver ends the log, and returns its head.
+func (h handing) handOver(ctx context.Context, next string) (_ []byte, err error) {
+	w, err := h.open(ctx, next)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.Close(ctx, "failed")) }()
+	return h.end(ctx, w, evidence.KeyChange{Next: next})
 }
 
 func (h handing) open(ctx context.Context, next string) (*producer.Writer, error) {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -42,8 +45,11 @@ Nothing is verified: that is what proviso evidence verify is for.`,
 			}
 			defer closer.Close()
 			folder, err := evidence.OpenFolder(fsys)
+			if errors.Is(err, fs.ErrNotExist) {
+				return noEvidence(args[0])
+			}
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			defer folder.Close()
 			if len(wanted) > 0 {
@@ -52,6 +58,11 @@ Nothing is verified: that is what proviso evidence verify is for.`,
 			return listRecords(s.out, folder)
 		},
 	}
+}
+
+// noEvidence is the error about a place that has no producer.json.
+func noEvidence(name string) error {
+	return fmt.Errorf("open evidence: %s is no folder of evidence: it has no %s (name one that proviso scan --evidence or proviso serve --evidence writes)", name, evidence.ProducerFile)
 }
 
 func listRecords(w io.Writer, folder *evidence.Folder) error {
@@ -67,6 +78,9 @@ func listRecords(w io.Writer, folder *evidence.Folder) error {
 			}
 		}
 		what, about := describeRecord(&rec.Record, user)
+		if p := rec.Population; p != nil {
+			about = describePopulation(p, noManifests(folder, p))
+		}
 		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", rec.Seq, rec.At.Format(time.RFC3339), what, about)
 	}
 	return table.Flush()
@@ -88,9 +102,11 @@ func describedRecord(r *evidence.Record, user string) (what, about string) {
 	case r.Activation != nil:
 		return "policies", fmt.Sprintf("%s, %s", r.Activation.PolicySet, countOf(r.Activation.Policies, "policy", "policies"))
 	case r.Population != nil:
-		return "population", fmt.Sprintf("%s, %d of them holes", countOf(r.Population.Items, "item", "items"), r.Population.Holes)
+		return "population", describePopulation(r.Population, 0)
 	case r.Decision != nil:
 		return "decision", describeDecision(r.Decision, user)
+	case r.Hole != nil && r.Hole.Kind == evidence.NotManifest:
+		return "no manifest", fmt.Sprintf("%s %s: %s", r.Hole.Source, r.Hole.File, r.Hole.Reason)
 	case r.Hole != nil:
 		return "hole", fmt.Sprintf("%s %s: %s", r.Hole.Source, r.Hole.File, r.Hole.Reason)
 	case r.Gap != nil:
@@ -108,6 +124,33 @@ func describedRecord(r *evidence.Record, user string) (what, about string) {
 		return "erasure", fmt.Sprintf("%s: %s", countOf(len(r.Erasure.Inputs), "input", "inputs"), r.Erasure.Reason)
 	}
 	return "unknown", ""
+}
+
+// describePopulation says how much there was; of what was not read, so many were no manifests, in which there is nothing to judge.
+func describePopulation(p *evidence.Population, noManifests int) string {
+	text := fmt.Sprintf("%s, %d of them holes", countOf(p.Items, "item", "items"), p.Holes-noManifests)
+	if noManifests > 0 {
+		text += ", " + countOf(noManifests, "no manifest", "no manifests")
+	}
+	return text
+}
+
+// noManifests counts what the list of a population says to be no manifest. Where that cannot be read all that was not read is a hole.
+func noManifests(folder *evidence.Folder, p *evidence.Population) (n int) {
+	if p.Holes == 0 {
+		return 0
+	}
+	list, err := folder.Object(p.List)
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(list) {
+		var item evidence.Item
+		if err := json.Unmarshal(line, &item); err == nil && item.Hole != nil && item.Hole.Kind == evidence.NotManifest {
+			n++
+		}
+	}
+	return min(n, p.Holes)
 }
 
 // describeDecision says of what was asked who asked and what was answered, and of all what the policies said, or why none did.

@@ -122,7 +122,7 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	var rec *recording
 	switch {
 	case j.evidence != "":
-		if rec, err = j.beginRecording(ctx, s, selection, set, header); err != nil {
+		if rec, err = j.beginRecording(ctx, s, selection, asked, set, header); err != nil {
 			return err
 		}
 		if err := rec.list(ctx, joined(in, selection.Profile, now)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // schedules name time zones, and not every machine has their data
@@ -54,6 +55,22 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func run(ctx context.Context, args []string, s streams) int {
+	err := rootCommand(args, s).ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return int(code)
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(s.err, "proviso: %s", line)
+	}
+	fmt.Fprintln(s.err)
+	return exitTrouble
+}
+
+func rootCommand(args []string, s streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "proviso",
 		Short: "Provable compliance for Kubernetes backup and disaster recovery",
@@ -61,11 +78,12 @@ func run(ctx context.Context, args []string, s streams) int {
 that it is encrypted, that nobody can alter it, and that it restores.
 
 Start with: proviso demo`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs,
-		RunE:          noVerb,
-		Version:       versionText(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              cobra.ArbitraryArgs,
+		PersistentPreRunE: noneEmpty,
+		RunE:              noVerb,
+		Version:           versionText(),
 	}
 	root.SetVersionTemplate("proviso {{.Version}}\n")
 	root.SetArgs(args)
@@ -82,19 +100,28 @@ Start with: proviso demo`,
 			c.Args = cobra.ArbitraryArgs
 		}
 	}
-	err := root.ExecuteContext(ctx)
-	var code exitCode
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.As(err, &code):
-		return int(code)
+	return root
+}
+
+// noneEmpty refuses a flag that was given and is empty: by --trust "$TRUST" nobody means to trust no one where TRUST is not
+// set. --velero-user may be: it is a list, and then nobody is on it.
+func noneEmpty(c *cobra.Command, _ []string) error {
+	for _, f := range visited(c.Flags().Visit) {
+		empty := f.Value.Type() == "string" && f.Value.String() == ""
+		if list, ok := f.Value.(interface{ GetSlice() []string }); ok {
+			empty = slices.Contains(list.GetSlice(), "")
+		}
+		if empty {
+			return fmt.Errorf("--%s is empty: name what it is to be, or leave it out", f.Name)
+		}
 	}
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(s.err, "proviso: %s", line)
-	}
-	fmt.Fprintln(s.err)
-	return exitTrouble
+	return nil
+}
+
+// visited are what a function visits.
+func visited[T any](visit func(func(T))) (all []T) {
+	visit(func(one T) { all = append(all, one) })
+	return all
 }
 
 // noVerb is what a command does that only holds others: help where nothing is asked, an error where something is that it

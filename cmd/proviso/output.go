@@ -23,6 +23,9 @@ func createOutput(name string, inputs []string) (*outputFile, error) {
 	if name == "" {
 		return nil, errors.New("it names no file: want FORMAT=FILE")
 	}
+	if err := toFile(name); err != nil {
+		return nil, err
+	}
 	there, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -44,6 +44,8 @@ type readReports struct {
 	backups map[backupName]map[string]*scanned
 	// doubts are what the newest scan of a source did not read and belongs to no backup: others may be behind it.
 	doubts map[string]string
+	// simulated counts the scans that judged by another clock: they are passed over.
+	simulated int
 	// err is why nothing is known.
 	err error
 }
@@ -93,7 +95,7 @@ func (r *reports) keep(ctx context.Context, every time.Duration, log *slog.Logge
 	if r.trust == nil {
 		log.Warn("who signs the reports of scans is not established: whoever can write them is believed (name the key with --trust)", "dir", r.dir)
 	}
-	told := ""
+	told, simulated := "", 0
 	for {
 		err := r.read()
 		if text := fmt.Sprint(err); text != told && err != nil {
@@ -102,6 +104,11 @@ func (r *reports) keep(ctx context.Context, every time.Duration, log *slog.Logge
 			log.Info("the reports of scans are read", "dir", r.dir, "seal", r.state.Load().seal, "backups", len(r.state.Load().backups), "signer", r.followed.signer)
 		}
 		told = fmt.Sprint(err)
+		if n := r.state.Load().simulated; n != simulated {
+			if simulated = n; n > 0 {
+				log.Warn("scans that judged by another clock (scan --now) are passed over: they prove no age", "dir", r.dir, "scans", n)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil

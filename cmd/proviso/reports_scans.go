@@ -99,9 +99,11 @@ func (r *readReports) scans(folder *evidence.Folder, v *evidence.Verified) error
 			continue
 		}
 		scans = scans[1:]
-		if !this.simulated { // a scan by another clock proves no age
-			r.add(this)
+		if this.simulated { // a scan by another clock proves no age
+			r.simulated++
+			continue
 		}
+		r.add(this)
 	}
 	return nil
 }

@@ -247,3 +247,18 @@ func TestReportsSayThatNobodyIsTrusted(t *testing.T) {
 		}
 	}
 }
+
+// A scan by another clock says nothing of backups, and whoever serves is told that it was passed over.
+func TestReportsSayWhatTheyPassOver(t *testing.T) {
+	scanning(t)("scan", "velero:d/velero", "--evidence", "evidence", "-q", "--now", "2026-11-21T00:00:00Z")
+	ctx, end := context.WithTimeout(t.Context(), 30*time.Second)
+	defer end()
+	log := &endingLog{words: "passed over", end: end}
+	r := &reports{dir: "evidence", now: time.Now}
+	if err := r.keep(ctx, time.Hour, slog.New(slog.NewTextHandler(log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if text := log.String(); !strings.Contains(text, "backups=0") || !strings.Contains(text, "prove no age") || !strings.Contains(text, "scans=1") {
+		t.Errorf("it does not say that a scan was passed over: %s", text)
+	}
+}

@@ -176,7 +176,7 @@ func TestReportsAreVerified(t *testing.T) {
 	if err := others.read(); err == nil {
 		t.Error("what another signed is believed")
 	}
-	proviso("evidence", "export", "evidence", "-o", "part.tar", "--namespace", "nobody")
+	proviso("evidence", "export", "evidence", "-o", "part.tar", "--namespace", "velero")
 	part := &reports{dir: "part.tar", now: time.Now}
 	if err := part.read(); err == nil {
 		t.Error("a part of the reports, which no scan adds to, is read")

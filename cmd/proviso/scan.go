@@ -27,6 +27,9 @@ proviso help sources. A scan has no operation: policies that are only for update
 			if j.sample < 1 {
 				return fmt.Errorf("--sample %d: want 1 for every version, or more", j.sample)
 			}
+			if err := j.recordsTo(); err != nil {
+				return err
+			}
 			to, err := j.copying(c.Context(), copyTo, keep)
 			if err != nil {
 				return err

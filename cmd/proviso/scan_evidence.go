@@ -51,7 +51,7 @@ type listedItem struct {
 }
 
 // beginRecording opens the folder, and puts the policies into force.
-func (j *judging) beginRecording(ctx context.Context, s streams, in bundles.Selection, set *engine.Set, h engine.Header) (*recording, error) {
+func (j *judging) beginRecording(ctx context.Context, s streams, in bundles.Selection, asked *sources, set *engine.Set, h engine.Header) (*recording, error) {
 	key, err := openKey(ctx, s, j.key)
 	if err != nil {
 		return nil, err
@@ -60,10 +60,12 @@ func (j *judging) beginRecording(ctx context.Context, s streams, in bundles.Sele
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{key: key, set: set, now: h.At, clusters: clustersOf(in.Profile), within: closeWithin}
+	r := &recording{key: key, set: set, now: h.At, within: closeWithin}
+	var where *evidence.Cluster
+	r.clusters, where = identified(ctx, s, in.Profile, asked)
 	program := evidence.Engine{Version: versionText(), Program: programDigest()}
 	r.seal = evidence.Seal{Run: rand.Text(), Kind: "scan", Engine: program, Started: time.Now().UTC(), Scope: h.Scope, Simulated: h.Simulated, PolicySet: set.Digest()}
-	r.Writer, err = producer.Open(ctx, j.evidence, producer.Options{Signer: key, Kind: "scan", Run: r.seal.Run, Scope: h.Scope, Engine: program,
+	r.Writer, err = producer.Open(ctx, j.evidence, producer.Options{Signer: key, Kind: "scan", Run: r.seal.Run, Scope: h.Scope, Cluster: where, Engine: program,
 		Now: time.Now, OnTrouble: func(err error) { fmt.Fprintf(s.err, "proviso: evidence: %v\n", err) }})
 	if err != nil {
 		return nil, err
@@ -285,7 +287,8 @@ func (r *recording) record(ctx context.Context, n int, result *engine.Result) er
 		case n < len(r.items):
 			return fmt.Errorf("item %d was listed and cannot be read again: %w", n, result.Unread)
 		}
-		return r.enqueue(ctx, evidence.Record{Hole: holeOf(result.Unread)})
+		hole := holeOf(result.Unread)
+		return r.enqueue(ctx, evidence.Record{Cluster: r.clusters[hole.Source], Hole: hole})
 	}
 	facts, keep, err := evidence.FactsOf(result.Answers, r.Salt())
 	if err != nil {

@@ -135,6 +135,9 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	if err == nil {
 		err = v.keeps(profile)
 	}
+	if err == nil && v.evidence != "" {
+		err = recordedOutside(v.evidence)
+	}
 	var scans *reports
 	if err == nil {
 		scans, err = v.lastScans()

@@ -41,6 +41,8 @@ func (v *serving) keeps(p *bundles.Profile) error {
 		return errors.New("--copy copies evidence, and none is kept: name a folder with --evidence")
 	case v.evidence == "":
 		return nil
+	case isURL(v.evidence):
+		return errNoFolder(v.evidence)
 	case v.key == "":
 		return errors.New("--evidence: nothing to sign it with: name a key with --key (cosign generate-key-pair makes one)")
 	case (v.copy == "") != (v.keep == ""):

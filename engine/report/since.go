@@ -18,8 +18,11 @@ func (t *page) since(s *engine.Since, o Options) {
 	}
 	t.begin(block)
 	note := ""
+	if s.Simulated {
+		note = "; it was simulated"
+	}
 	if s.Unread > 0 {
-		note = fmt.Sprintf("; it did not read %s", plural(s.Unread, "thing", "things"))
+		note += fmt.Sprintf("; it did not read %s", plural(s.Unread, "thing", "things"))
 	}
 	t.line("since the scan of %s (%s%s)", s.At.UTC().Format(time.RFC3339), s.Evidence, note)
 	for _, c := range changesOf(s) {
@@ -66,7 +69,7 @@ type changes struct {
 }
 
 func changesOf(s *engine.Since) []changes {
-	return []changes{{"new", red, &s.New}, {"worse", red, &s.Worse}, {"of a new policy", yellow, &s.NewPolicy}, {"of a changed policy", yellow, &s.ChangedPolicy}, {"fixed", grey, &s.Fixed}, {"better", grey, &s.Better}}
+	return []changes{{"new", red, &s.New}, {"worse", red, &s.Worse}, {"of a new policy", yellow, &s.NewPolicy}, {"of a changed policy", yellow, &s.ChangedPolicy}, {"not known any more", yellow, &s.NotKnown}, {"fixed", grey, &s.Fixed}, {"better", grey, &s.Better}}
 }
 
 type formers struct {
@@ -113,11 +116,13 @@ type jsonSince struct {
 	Evidence        string        `json:"evidence"`
 	Run             string        `json:"run"`
 	At              string        `json:"at"`
+	Simulated       bool          `json:"simulated"`
 	Unread          int           `json:"unread"`
 	New             []jsonChange  `json:"new"`
 	Worse           []jsonChange  `json:"worse"`
 	NewPolicy       []jsonChange  `json:"newPolicy"`
 	ChangedPolicy   []jsonChange  `json:"changedPolicy"`
+	NotKnown        []jsonChange  `json:"notKnown"`
 	Fixed           []jsonChange  `json:"fixed"`
 	Better          []jsonChange  `json:"better"`
 	Gone            []jsonFormer  `json:"gone"`
@@ -134,6 +139,7 @@ type jsonSinceSums struct {
 	Worse         int `json:"worse"`
 	NewPolicy     int `json:"newPolicy"`
 	ChangedPolicy int `json:"changedPolicy"`
+	NotKnown      int `json:"notKnown"`
 	Fixed         int `json:"fixed"`
 	Better        int `json:"better"`
 	Gone          int `json:"gone"`
@@ -186,7 +192,7 @@ func jsonSinceOf(s *engine.Since) *jsonSince {
 		}
 		return out
 	}
-	return &jsonSince{s.Evidence, s.Run, s.At.UTC().Format(time.RFC3339Nano), s.Unread, changes(s.New), changes(s.Worse), changes(s.NewPolicy), changes(s.ChangedPolicy), changes(s.Fixed), changes(s.Better),
+	return &jsonSince{s.Evidence, s.Run, s.At.UTC().Format(time.RFC3339Nano), s.Simulated, s.Unread, changes(s.New), changes(s.Worse), changes(s.NewPolicy), changes(s.ChangedPolicy), changes(s.NotKnown), changes(s.Fixed), changes(s.Better),
 		formers(s.Gone), formers(s.Unseen), list(s.NewPolicies), list(s.GonePolicies), list(s.ChangedPolicies),
-		jsonSinceSums{s.New.Count(), s.Worse.Count(), s.NewPolicy.Count(), s.ChangedPolicy.Count(), s.Fixed.Count(), s.Better.Count(), s.Gone.Count(), s.Unseen.Count(), s.Unchanged}}
+		jsonSinceSums{s.New.Count(), s.Worse.Count(), s.NewPolicy.Count(), s.ChangedPolicy.Count(), s.NotKnown.Count(), s.Fixed.Count(), s.Better.Count(), s.Gone.Count(), s.Unseen.Count(), s.Unchanged}}
 }

@@ -24,23 +24,25 @@ func held(t *testing.T, s *engine.Since) engine.Report {
 func TestSinceIsTold(t *testing.T) {
 	thing := engine.Named{APIVersion: "v1", Kind: "Thing", Namespace: "n", Name: "x", Source: "deploy", File: "deploy/x.yaml"}
 	out := func(v engine.Verdict, e engine.Effect) engine.Outcome { return engine.Outcome{Verdict: v, Effect: e} }
-	s := &engine.Since{Evidence: "dir", Run: "R", At: now, Unread: 2, Unchanged: 7, NewPolicies: []string{"p/new"}, GonePolicies: []string{"p/old"}, ChangedPolicies: []string{"p/other"}}
+	s := &engine.Since{Evidence: "dir", Run: "R", At: now, Simulated: true, Unread: 2, Unchanged: 7, NewPolicies: []string{"p/new"}, GonePolicies: []string{"p/old"}, ChangedPolicies: []string{"p/other"}}
 	pass := out(engine.Pass, engine.EffectRecord)
 	s.New.Add(engine.Change{Policy: "p/a", Severity: engine.Critical, Subject: thing, Was: &pass, Is: out(engine.Fail, engine.EffectDeny)})
 	s.Worse.Add(engine.Change{Policy: "p/b", Severity: engine.Low, Subject: thing, Is: out(engine.Unknown, engine.EffectWarn)})
 	s.NewPolicy.Add(engine.Change{Policy: "p/new", Subject: thing, Is: out(engine.Fail, engine.EffectDeny)})
 	failed := out(engine.Fail, engine.EffectDeny)
 	s.ChangedPolicy.Add(engine.Change{Policy: "p/other", Severity: engine.Critical, Subject: thing, Was: &failed, Is: pass})
+	s.NotKnown.Add(engine.Change{Policy: "p/e", Subject: thing, Was: &failed, Is: out(engine.Unknown, engine.EffectDeny)})
 	s.Fixed.Add(engine.Change{Policy: "p/c", Subject: thing, Was: &failed, Is: pass})
 	s.Better.Add(engine.Change{Policy: "p/d", Subject: thing, Was: &failed, Is: out(engine.Fail, engine.EffectRecord)})
 	s.Gone.Add(engine.Former{Subject: thing, Fails: 1})
 	s.Unseen.Add(engine.Former{Subject: thing})
 	text := written(t, report.Text, held(t, s), report.Options{})
-	want := `since the scan of 2026-03-01T12:00:00Z (dir; it did not read 2 things)
+	want := `since the scan of 2026-03-01T12:00:00Z (dir; it was simulated; it did not read 2 things)
   new  CRITICAL  p/a  Thing n/x: fail, was pass
   worse  LOW  p/b  Thing n/x: unknown (warn), was not judged
   of a new policy  p/new  Thing n/x: fail, was not judged
   of a changed policy  CRITICAL  p/other  Thing n/x: pass, was fail
+  not known any more  p/e  Thing n/x: unknown, was fail
   fixed  p/c  Thing n/x: pass, was fail
   better  p/d  Thing n/x: fail (record), was fail
   gone  Thing n/x, from deploy: it failed 1 policy, and gone is not fixed
@@ -48,14 +50,14 @@ func TestSinceIsTold(t *testing.T) {
   policies in force now and not then: p/new
   policies no longer in force: p/old
   policies that were changed, or their parameters or modes: p/other
-  1 new, 1 worse, 1 of a new policy, 1 of a changed policy, 1 fixed, 1 better, 1 gone, 1 not seen, 7 unchanged
+  1 new, 1 worse, 1 of a new policy, 1 of a changed policy, 1 not known any more, 1 fixed, 1 better, 1 gone, 1 not seen, 7 unchanged
 `
 	if !strings.Contains(text, want) {
 		t.Errorf("the text is\n%s\nwant in it\n%s", text, want)
 	}
 	doc := validate(t, written(t, report.JSON, held(t, s), report.Options{}))
 	since := doc["since"].(map[string]any)
-	if got := fmt.Sprint(since["counts"]); got != "map[better:1 changedPolicy:1 fixed:1 gone:1 new:1 newPolicy:1 unchanged:7 unseen:1 worse:1]" {
+	if got := fmt.Sprint(since["counts"]); got != "map[better:1 changedPolicy:1 fixed:1 gone:1 new:1 newPolicy:1 notKnown:1 unchanged:7 unseen:1 worse:1]" {
 		t.Errorf("counts are %s", got)
 	}
 	first := since["new"].([]any)[0].(map[string]any)

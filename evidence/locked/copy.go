@@ -54,8 +54,8 @@ type copying struct {
 	of       int
 }
 
-// Copy puts what the newest seal of a folder covers, and the seal, into the bucket, and locks each object in COMPLIANCE mode. It may
-// be cut off and called again. Each byte is held against the signed list before it is put; that the list is true is what
+// Copy puts what the newest seal of a folder covers, and the seal, into the bucket, and locks each object in COMPLIANCE mode, those
+// that are there and only earlier seals list among them. It may be cut off and called again. Each byte is held against the signed list before it is put; that the list is true is what
 // evidence.Verify checks. The folder's writer may go on meanwhile. The error wraps a [*Refused] where folder and bucket do not
 // tell of one log.
 func (b *Bucket) Copy(ctx context.Context, fsys fs.FS, o CopyOptions) (*Copied, error) {
@@ -75,14 +75,22 @@ func (b *Bucket) Copy(ctx context.Context, fsys fs.FS, o CopyOptions) (*Copied, 
 	if err != nil {
 		return nil, err
 	}
-	c := &copying{Bucket: b, sealed: s, there: there, until: until, progress: o.Progress, of: len(s.files) + 1,
+	c := &copying{Bucket: b, sealed: s, there: there, until: until, progress: o.Progress,
 		Copied: Copied{Producer: s.producer.ID, Seal: s.number, Until: until}}
 	if err := c.agrees(ctx); err != nil {
 		return nil, fmt.Errorf("copy to %s: nothing was copied: %w", b, err)
 	}
+	earlier, err := c.earlier()
+	if err != nil {
+		return nil, fmt.Errorf("copy to %s: nothing was copied: %w", b, err)
+	}
+	c.of = len(s.files) + 1 + len(earlier)
 	err = c.each(ctx, s.files, c.copy)
 	if err == nil {
 		err = c.copy(ctx, &s.statement)
+	}
+	if err == nil {
+		err = c.each(ctx, earlier, c.copy)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("copy to %s: %w", b, err)

@@ -87,7 +87,7 @@ func TestCopyOfALogThatGoesOn(t *testing.T) {
 		if len(v.Problems) > 0 || v.Seals != n {
 			t.Errorf("seal %d: %d seals, problems %v", n, v.Seals, v.Problems)
 		}
-		if text := strings.Join(append(v.Checked, v.Unchecked...), "\n"); n == 3 && (!strings.Contains(text, "1 earlier seals: every file") || !strings.Contains(text, "the files of 1 earlier seals that were not copied")) {
+		if text := strings.Join(append(v.Checked, v.Unchecked...), "\n"); n == 3 && (!strings.Contains(text, "1 earlier seal: every file it lists") || !strings.Contains(text, "the files of 1 earlier seal that are not there any more, or never were")) {
 			t.Errorf("what is told of the earlier seals:\n%s", text)
 		}
 	}

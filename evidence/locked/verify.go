@@ -1,6 +1,7 @@
 package locked
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -321,17 +322,24 @@ func (c *checking) lock(place string, l lock) {
 func (c *checking) problem(code, place, format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.problems++; c.problems <= maxTold {
-		c.Problems = append(c.Problems, evidence.Problem{Code: code, Place: place, Text: fmt.Sprintf(format, args...)})
-	}
+	c.problems++
+	c.Problems = told(c.Problems, evidence.Problem{Code: code, Place: place, Text: fmt.Sprintf(format, args...)})
 }
 
 func (c *checking) hole(code, place, format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.holes++; c.holes <= maxTold {
-		c.Holes = append(c.Holes, evidence.Problem{Code: code, Place: place, Text: fmt.Sprintf(format, args...)})
-	}
+	c.holes++
+	c.Holes = told(c.Holes, evidence.Problem{Code: code, Place: place, Text: fmt.Sprintf(format, args...)})
+}
+
+// told takes one more: the first by their places are kept, in that order, in whichever order they are found.
+func told(all []evidence.Problem, p evidence.Problem) []evidence.Problem {
+	at, _ := slices.BinarySearchFunc(all, p, func(a, b evidence.Problem) int {
+		return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Text, b.Text))
+	})
+	all = slices.Insert(all, at, p)
+	return all[:min(len(all), maxTold)]
 }
 
 // tell says in words what was checked and what was not.
@@ -346,10 +354,17 @@ func (c *checking) tell() {
 		c.Checked = append(c.Checked, fmt.Sprintf("%d objects in the bucket: %d are locked in COMPLIANCE mode, until %s at least", len(c.objects), c.held, c.until.UTC().Format(time.RFC3339)))
 	}
 	if c.fully > 0 {
-		c.Checked = append(c.Checked, fmt.Sprintf("%d earlier seals: every file they list is in the bucket as it was", c.fully))
+		c.Checked = append(c.Checked, counted(c.fully, "1 earlier seal: every file it lists is in the bucket as it was", "%d earlier seals: every file they list is in the bucket as it was"))
 	}
 	if c.partly > 0 {
-		c.Unchecked = append(c.Unchecked, fmt.Sprintf("the files of %d earlier seals that were not copied when they were made: the newest covers their records", c.partly))
+		c.Unchecked = append(c.Unchecked, counted(c.partly, "the files of 1 earlier seal that are not there any more, or never were: the newest covers its records", "the files of %d earlier seals that are not there any more, or never were: the newest covers their records"))
 	}
 	c.Unchecked = append(c.Unchecked, "the salt, the lock and log/.state, which are never copied", "that no log is missing: nothing says which there should be")
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return fmt.Sprintf(many, n)
 }

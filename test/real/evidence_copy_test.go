@@ -117,8 +117,19 @@ func TestRealEvidenceCopy(t *testing.T) {
 		a.scan(t, dir)
 		a.want(t, 0, []string{"verified"}, "verify", dir, "--against", to)
 		a.want(t, 0, []string{"copied seal 2"}, "copy", dir, to, "--keep", "40d")
-		a.want(t, 0, []string{"1 earlier seals: every file they list is in the bucket"}, "verify", to)
+		a.want(t, 0, []string{"1 earlier seal: every file it lists is in the bucket"}, "verify", to)
 
+		t.Run("locked for longer", func(t *testing.T) {
+			const bucket = "evidence-longer"
+			a.bucket(t, bucket, 1)
+			to, dir, soon := a.place(bucket), filepath.Join(t.TempDir(), "evidence"), time.Now().Add(12*time.Second).Truncate(time.Second)
+			a.scan(t, dir)
+			a.want(t, 0, nil, "copy", dir, to, "--until", soon.UTC().Format(time.RFC3339))
+			a.scan(t, dir)
+			a.want(t, 0, []string{"copied seal 2"}, "copy", dir, to, "--keep", "2d")
+			time.Sleep(time.Until(soon.Add(time.Second)))
+			a.want(t, 0, []string{"1 earlier seal: every file it lists is in the bucket", "until " + time.Now().UTC().AddDate(0, 0, 2).Format("2006-01")}, "verify", to)
+		})
 		t.Run("rollback", func(t *testing.T) {
 			a.want(t, 4, []string{"[rollback]", "nothing was copied"}, "copy", old, to, "--keep", "40d")
 			a.want(t, 4, []string{"[rollback]"}, "verify", old, "--against", to)

@@ -74,6 +74,6 @@ func TestRealServeCopiesEvidence(t *testing.T) {
 	if second.err != nil {
 		t.Errorf("it ended with %v", second.err)
 	}
-	kept.want(t, 0, []string{"1 earlier seals: every file they list is in the bucket"}, "verify", kept.place(bucket), "--trust", filepath.Join(filepath.Dir(a.key), "cosign.pub"))
+	kept.want(t, 0, []string{"1 earlier seal: every file it lists is in the bucket"}, "verify", kept.place(bucket), "--trust", filepath.Join(filepath.Dir(a.key), "cosign.pub"))
 	kept.want(t, 0, nil, "verify", dir, "--against", kept.place(bucket))
 }
