@@ -34,7 +34,8 @@ func evidenceVerifyCommand(s streams) *cobra.Command {
 		Long: `Check that nothing was altered, left out, added or put in another order since it was signed. Without --trust the key in
 the folder is used, and who signed is not established. Of a bucket that evidence was copied to every log is checked, and the
 lock of every object; nothing else asks a network. Exit codes: 0 verified, 1 unreadable, 2 verified and something is declared
-to be missing, or not locked, 4 it does not verify; of several places the worst: 4, then 1, then 2. JSON of several places is one document after the other.`,
+to be missing, or not locked, 4 it does not verify; of several places the worst: 4, then 1, then 2.
+JSON of several places is one document after the other, each with its place.`,
 		Example: `  proviso evidence verify evidence --trust cosign.pub
   proviso evidence verify evidence --trust trust.json --against checkpoint-of-june
   proviso evidence verify evidence --against s3://audit/prod`,
