@@ -55,8 +55,8 @@ type copying struct {
 }
 
 // Copy puts what the newest seal of a folder covers, and the seal, into the bucket, and locks each object in COMPLIANCE mode, those
-// that are there and only earlier seals list among them. It may be cut off and called again. Each byte is held against the signed list before it is put; that the list is true is what
-// evidence.Verify checks. The folder's writer may go on meanwhile. The error wraps a [*Refused] where folder and bucket do not
+// that are there and only earlier seals list among them. It may be cut off and called again. Each byte is held against the signed
+// list before it is put; that the list is true is what evidence.Verify checks. The folder's writer may go on meanwhile. The error wraps a [*Refused] where folder and bucket do not
 // tell of one log.
 func (b *Bucket) Copy(ctx context.Context, fsys fs.FS, o CopyOptions) (*Copied, error) {
 	s, err := openSealed(fsys)

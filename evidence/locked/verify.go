@@ -1,7 +1,6 @@
 package locked
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,12 +19,8 @@ import (
 	"proviso.dev/proviso/evidence"
 )
 
-const (
-	// keptSize is how large a file may be to be kept in memory once it was read: no tile and no checkpoint is larger.
-	keptSize = 64 << 10
-	// maxTold is how many problems, and how many holes, the objects of one log may have; the rest is counted.
-	maxTold = 100
-)
+// keptSize is how large a file may be to be kept in memory once it was read: no tile and no checkpoint is larger.
+const keptSize = 64 << 10
 
 // checking is the checking of one log.
 type checking struct {
@@ -46,7 +41,7 @@ type checking struct {
 	done            int
 	held            int
 	until           time.Time
-	problems, holes int
+	problems, holes findings
 }
 
 // Verify checks every log under the prefix: each object's lock, and the log as its newest seal lists it, by [evidence.Verify]. What
@@ -118,7 +113,7 @@ func (b *Bucket) Checkpoints(ctx context.Context, id string) ([][]byte, error) {
 }
 
 func (b *Bucket) check(ctx context.Context, l *log, o evidence.Options, progress func(string, int, int)) (*evidence.Verified, error) {
-	c := &checking{Bucket: b, log: l, o: o, Verified: &evidence.Verified{Producer: evidence.Producer{ID: l.id}}, listed: map[string]bool{}, view: newView(ctx, b), seen: map[string]*viewed{}}
+	c := &checking{Bucket: b, log: l, o: o, Verified: &evidence.Verified{Producer: evidence.Producer{ID: l.id}}, listed: map[string]bool{}, problems: findings{}, holes: findings{}, view: newView(ctx, b), seen: map[string]*viewed{}}
 	if err := c.readSeals(ctx); err != nil {
 		return nil, err
 	}
@@ -144,7 +139,6 @@ func (b *Bucket) check(ctx context.Context, l *log, o evidence.Options, progress
 	if n := len(c.strays); n > 0 {
 		c.hole(evidence.Unfinished, slices.Min(c.strays), "%d objects, this one among them, are in the list of no seal: a copy was cut off, or somebody else put them there", n)
 	}
-	found := c.Verified
 	if c.newest > 0 {
 		v, err := evidence.Verify(c.view, o)
 		if c.view.err != nil {
@@ -154,7 +148,6 @@ func (b *Bucket) check(ctx context.Context, l *log, o evidence.Options, progress
 			return nil, err
 		}
 		v.Problems = slices.DeleteFunc(v.Problems, func(p evidence.Problem) bool { return p.Code == evidence.FileMissing && withheld(p.Place) })
-		v.Problems, v.Holes = append(v.Problems, found.Problems...), append(v.Holes, found.Holes...)
 		c.Verified = v
 	}
 	c.tell()
@@ -322,34 +315,18 @@ func (c *checking) lock(place string, l lock) {
 func (c *checking) problem(code, place, format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.problems++
-	c.Problems = told(c.Problems, evidence.Problem{Code: code, Place: place, Text: fmt.Sprintf(format, args...)})
+	c.problems.add(evidence.Problem{Code: code, Place: place, Text: fmt.Sprintf(format, args...)})
 }
 
 func (c *checking) hole(code, place, format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.holes++
-	c.Holes = told(c.Holes, evidence.Problem{Code: code, Place: place, Text: fmt.Sprintf(format, args...)})
-}
-
-// told takes one more: the first by their places are kept, in that order, in whichever order they are found.
-func told(all []evidence.Problem, p evidence.Problem) []evidence.Problem {
-	at, _ := slices.BinarySearchFunc(all, p, func(a, b evidence.Problem) int {
-		return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Text, b.Text))
-	})
-	all = slices.Insert(all, at, p)
-	return all[:min(len(all), maxTold)]
+	c.holes.add(evidence.Problem{Code: code, Place: place, Text: fmt.Sprintf(format, args...)})
 }
 
 // tell says in words what was checked and what was not.
 func (c *checking) tell() {
-	if more := c.problems - maxTold; more > 0 {
-		c.Problems = append(c.Problems, evidence.Problem{Code: "more", Text: fmt.Sprintf("and %d more in the bucket", more)})
-	}
-	if more := c.holes - maxTold; more > 0 {
-		c.Holes = append(c.Holes, evidence.Problem{Code: "more", Text: fmt.Sprintf("and %d more in the bucket", more)})
-	}
+	c.Problems, c.Holes = append(c.Problems, c.problems.told()...), append(c.Holes, c.holes.told()...)
 	if c.held > 0 {
 		c.Checked = append(c.Checked, fmt.Sprintf("%d objects in the bucket: %d are locked in COMPLIANCE mode, until %s at least", len(c.objects), c.held, c.until.UTC().Format(time.RFC3339)))
 	}
