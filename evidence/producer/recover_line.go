@@ -89,9 +89,13 @@ func timeOf(raw []byte) (time.Time, error) {
 	return time.Parse(time.RFC3339Nano, string(text))
 }
 
-// clusterOf reads the cluster's UID from a line as timeOf reads its time; empty is none.
+// clusterOf reads from the Open of a run which cluster it was of, as timeOf reads its time; empty is none. What is recorded of
+// single items says nothing: a scan may be of several clusters.
 func clusterOf(raw []byte) string {
-	head, _, _ := bytes.Cut(raw, []byte(`,"engine":{`))
+	head, rest, _ := bytes.Cut(raw, []byte(`,"engine":{`))
+	if _, part, _ := bytes.Cut(rest, []byte("}")); !bytes.HasPrefix(part, []byte(`,"open":{`)) {
+		return ""
+	}
 	_, text, _ := bytes.Cut(head, []byte(`,"cluster":`))
 	var c evidence.Cluster
 	if json.Unmarshal(text, &c) != nil {

@@ -187,6 +187,13 @@ func TestAnotherCluster(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	w := open(t, dir, of("")) // of several
+	rec, in := decision(t, 9)
+	rec.Cluster = &evidence.Cluster{UID: "c-3"}
+	appended(t, w, rec, in)
+	if err := w.Close(t.Context(), "stopped"); err != nil {
+		t.Fatal(err)
+	}
 	before := snapshot(t, dir)
 	if _, err := producer.Open(t.Context(), dir, of("c-2")); err == nil || !strings.Contains(err.Error(), "the cluster with UID c-1, and this is the one with UID c-2: name a folder of its own") {
 		t.Errorf("another cluster: %v", err)
