@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"sync/atomic"
@@ -128,6 +129,12 @@ func (r *reports) readNewer(before *readReports) *readReports {
 	fail := func(err error) *readReports {
 		return &readReports{err: fmt.Errorf("read the reports of scans in %s: %w", r.dir, err)}
 	}
+	if before != nil {
+		// To list a long log whole is much, every few seconds.
+		if seal, err := newestSeal(os.DirFS(r.dir)); err == nil && seal == before.seal {
+			return before
+		}
+	}
 	fsys, closer, err := evidence.OpenPath(r.dir)
 	if err != nil {
 		return fail(err)
@@ -136,9 +143,6 @@ func (r *reports) readNewer(before *readReports) *readReports {
 	seal, err := newestSeal(fsys)
 	if err != nil {
 		return fail(err)
-	}
-	if before != nil && before.seal == seal {
-		return before
 	}
 	checkpoint, err := fs.ReadFile(fsys, evidence.CheckpointFile)
 	if err != nil {
@@ -188,6 +192,12 @@ func newestSeal(fsys fs.FS) (string, error) {
 		return "", errors.New("nothing is sealed there: want a folder that scan --evidence wrote")
 	}
 	newest := slices.Max(dirs)
+	// To open a pipe waits until somebody writes to it.
+	if info, err := fs.Lstat(fsys, newest); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no plain file", newest)
+	}
 	raw, err := fs.ReadFile(fsys, newest)
 	if err != nil {
 		return "", err
