@@ -112,7 +112,9 @@ func OpenArchive(in io.ReaderAt, size int64) (fs.FS, error) {
 		}
 		at += block
 		body := at
-		open := func() (io.ReadCloser, error) { return section{io.NewSectionReader(in, body, h.Size)}, nil }
+		open := func() (io.ReadCloser, error) {
+			return section{io.NewSectionReader(in, body, h.Size), io.NopCloser(nil)}, nil
+		}
 		if err := a.Put(h.Name, listing.File{Size: h.Size, Mode: 0o444, Open: open}); err != nil {
 			return refused("%v", err)
 		}
@@ -124,10 +126,11 @@ func OpenArchive(in io.ReaderAt, size int64) (fs.FS, error) {
 	return a, nil
 }
 
-// section is a part of something that stays open.
-type section struct{ *io.SectionReader }
-
-func (section) Close() error { return nil }
+// section is a part of something.
+type section struct {
+	*io.SectionReader
+	io.Closer
+}
 
 // zero reports whether n bytes, at most two blocks of them, are zero.
 func zero(from io.ReaderAt, at, n int64) bool {

@@ -110,7 +110,7 @@ func (r *resting) put(name string, info fs.FileInfo) error {
 	if rewritten(name) && f.Mode.IsRegular() && f.Size <= maxKept {
 		if raw, err := fs.ReadFile(r.from, name); err == nil {
 			f.Size, f.Open = int64(len(raw)), func() (io.ReadCloser, error) {
-				return section{io.NewSectionReader(bytes.NewReader(raw), 0, int64(len(raw)))}, nil
+				return section{io.NewSectionReader(bytes.NewReader(raw), 0, int64(len(raw))), io.NopCloser(nil)}, nil
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func (r *resting) open(name string, info fs.FileInfo, torn []byte) (io.ReadClose
 		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}, f.Close())
 	}
 	whole := info.Size() - int64(len(torn))
-	return &grown{io.NewSectionReader(&withTorn{at, whole, torn}, 0, info.Size()), f}, nil
+	return section{io.NewSectionReader(&withTorn{at, whole, torn}, 0, info.Size()), f}, nil
 }
 
 // torn is what follows the last line end of a file. The next run cuts it off, and writes something else there. Where it is very
@@ -186,10 +186,4 @@ func (w *withTorn) ReadAt(b []byte, at int64) (n int, err error) {
 		err = io.EOF
 	}
 	return n, err
-}
-
-// grown is the beginning of a file.
-type grown struct {
-	*io.SectionReader
-	io.Closer
 }

@@ -189,7 +189,10 @@ func TestRealEvidenceTwoProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	go in.WriteTo(&bytes.Buffer{})
-	for asLeft(t, dir) < 1500 && !t.Failed() {
+	for began := time.Now(); asLeft(t, dir) < 1500 && !t.Failed(); {
+		if time.Since(began) > time.Minute {
+			t.Fatal("it does not go on")
+		}
 	}
 	for _, frozen := range []bool{false, true} {
 		// A frozen writer still has the lock: nobody takes it over and forks the log.
