@@ -12,7 +12,9 @@ import (
 	"time"
 )
 
-func TestServerDemandsClientCertificates(t *testing.T) {
+// caller is the certificate of an authority, and one of a caller that it signed.
+func caller(t *testing.T) (ca *x509.Certificate, leaf *tls.Certificate) {
+	t.Helper()
 	authority, key, err := newAuthority(time.Now(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -21,6 +23,14 @@ func TestServerDemandsClientCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if leaf, err = newClientLeaf(ca, private); err != nil {
+		t.Fatal(err)
+	}
+	return ca, leaf
+}
+
+func TestServerDemandsClientCertificates(t *testing.T) {
+	ca, leaf := caller(t)
 	recorded := make(chan Decided, 10)
 	var trusted atomic.Pointer[x509.CertPool]
 	l := run(t, func() {}, func(s *Server) {
@@ -41,10 +51,6 @@ func TestServerDemandsClientCertificates(t *testing.T) {
 	if answer, err := l.client.Do(r); err != nil || answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("with a guessed token: %v, %v", answer, err)
 	}
-	leaf, err := newClientLeaf(ca, private)
-	if err != nil {
-		t.Fatal(err)
-	}
 	l.client.Transport.(*http.Transport).CloseIdleConnections()
 	with := l.client.Transport.(*http.Transport).Clone()
 	with.TLSClientConfig.Certificates = []tls.Certificate{*leaf}
@@ -64,18 +70,7 @@ func TestServerDemandsClientCertificates(t *testing.T) {
 
 // A session that could be resumed would carry what was found out about a caller beyond the authorities that are trusted now.
 func TestServerVerifiesCallersAtEachConnection(t *testing.T) {
-	authority, key, err := newAuthority(time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, private, err := pair(authority, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := newClientLeaf(ca, private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, leaf := caller(t)
 	var trusted atomic.Pointer[x509.CertPool]
 	l := run(t, func() {}, func(s *Server) {
 		trusted.Store(x509.NewCertPool())
@@ -112,18 +107,7 @@ func TestServerTellsUnauthenticatedCallers(t *testing.T) {
 	recorded := make(chan Decided, 10)
 	l := run(t, func() {}, func(s *Server) { s.Handlers[FailPath].Log = func(d Decided) { recorded <- d } })
 	await(t, "ready", l.readyz)
-	authority, key, err := newAuthority(time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, private, err := pair(authority, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := newClientLeaf(ca, private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, leaf := caller(t)
 	for _, show := range [][]tls.Certificate{nil, {*leaf}} { // of an authority that nobody named
 		with := l.client.Transport.(*http.Transport).Clone()
 		with.TLSClientConfig.Certificates = show
