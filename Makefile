@@ -28,9 +28,9 @@ static:
 	$(GO) run $(STATICCHECK) ./...
 
 unit:
-	$(TOOLS) && $(GO) test -skip '$(REAL)' ./...
+	$(TOOLS) && $(GO) test -timeout 40m -skip '$(REAL)' ./...
 	$(GO) test -C test/tools .
-	$(GO) test -race ./engine/ ./engine/report ./engine/inspect/... ./webhook ./evidence/producer
+	$(GO) test -timeout 40m -race ./engine/ ./engine/report ./engine/inspect/... ./webhook ./evidence/producer
 
 # It builds, without cgo, where people run it.
 cross:

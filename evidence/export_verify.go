@@ -221,7 +221,7 @@ func (v *verification) checkExport() error {
 		}
 	}
 	if e.m.Producer != v.Producer || e.m.Signer != v.Signer {
-		v.problem(OtherLog, ManifestFile, "it is about the log %s of the key %s", e.m.Producer.Origin, e.m.Signer)
+		v.problem(OtherLog, ManifestFile, "it is about the log %s of the key sha256:%s", e.m.Producer.Origin, e.m.Signer)
 	}
 	differ("the head's origin", e.m.Head.Origin, v.Head.Origin)
 	differ("the head's size", e.m.Head.Size, v.Head.Size)

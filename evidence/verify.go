@@ -260,7 +260,7 @@ func (v *verification) trust() {
 func (v *verification) trusts(key *Key, place string) (t *TrustedKey, holds bool) {
 	at := slices.IndexFunc(v.o.Trust.Keys, func(t TrustedKey) bool { return t.Fingerprint() == key.Fingerprint() })
 	if at < 0 {
-		v.problem(KeyUntrusted, place, "the key %s is none of those you trust", key.Fingerprint())
+		v.problem(KeyUntrusted, place, "the key sha256:%s is none of those you trust", key.Fingerprint())
 		return nil, false
 	}
 	t = &v.o.Trust.Keys[at]

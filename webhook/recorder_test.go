@@ -84,7 +84,10 @@ func TestWithoutARecordNothingIsLetIn(t *testing.T) {
 	} {
 		for _, side := range []webhook.Side{webhook.FailClosed, webhook.FailOpen} {
 			h := handler(t, side, aPolicy("residency/x", weak))
-			h.Recorder, h.Budget = &recorder{answer: c.answer}, 50*time.Millisecond
+			h.Recorder, h.Budget = &recorder{answer: c.answer}, time.Minute
+			if name == "too late" || name == "other policies, endlessly" {
+				h.Budget = 50 * time.Millisecond
+			}
 			var logged []webhook.Decided
 			h.Log = func(d webhook.Decided) { logged = append(logged, d) }
 			got := h.Handle(t.Context(), request("CREATE", object("", ""), ""))
@@ -126,8 +129,9 @@ func TestJudgingLeavesTimeForTheRecord(t *testing.T) {
 	}}
 	start := time.Now()
 	h.Handle(t.Context(), request("CREATE", object("", ""), ""))
-	if judged, recorded := d.at.Sub(start), until.Sub(start); d.at.IsZero() || judged > 7500*time.Millisecond || recorded < 8*time.Second || recorded > 8500*time.Millisecond {
-		t.Errorf("of 8s, judging may take %v and all of it %v", judged, recorded)
+	end := time.Now()
+	if d.at.IsZero() || until.Before(start.Add(8*time.Second)) || until.After(end.Add(8*time.Second)) || until.Sub(d.at) < 500*time.Millisecond {
+		t.Errorf("of 8s, judging may take %v and all of it %v", d.at.Sub(start), until.Sub(start))
 	}
 }
 

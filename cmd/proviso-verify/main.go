@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -24,6 +25,7 @@ since it was signed. Asks no network.
                    without it the key in the folder is used, and who signed is not established
   --against FILE   a checkpoint of the log that you kept; may be repeated
   --json           write what was found as JSON
+  --version        print the version, and what it was built with
 
 Of an auditor bundle it says, too, who exported it and what that left out. What was left out as the bundle says is no fault,
 and is exit code 2.
@@ -46,7 +48,7 @@ func run(args []string, out, complaints io.Writer) (code int) {
 		return 1
 	}
 	var o evidence.Options
-	asJSON, place := false, ""
+	asJSON, version, place := false, false, ""
 	flags := flag.NewFlagSet("proviso-verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.Func("trust", "", func(file string) (err error) {
@@ -59,12 +61,20 @@ func run(args []string, out, complaints io.Writer) (code int) {
 		return err
 	})
 	flags.BoolVar(&asJSON, "json", false, "")
+	flags.BoolVar(&version, "version", false, "")
 	switch places, err := parse(flags, args); {
 	case err == flag.ErrHelp:
 		fmt.Fprint(out, usage)
 		return 0
 	case err != nil:
 		return fail(fmt.Errorf("%w (proviso-verify --help)", err))
+	case version:
+		is := "unknown"
+		if info, ok := debug.ReadBuildInfo(); ok {
+			is = info.Main.Version
+		}
+		fmt.Fprintf(out, "proviso-verify %s %s %s/%s\n", is, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return 0
 	case len(places) != 1:
 		return fail(fmt.Errorf("got %d arguments, want one: a folder of evidence or an auditor bundle (proviso-verify --help)", len(places)))
 	default:

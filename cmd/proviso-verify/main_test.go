@@ -127,6 +127,8 @@ func TestExitCodes(t *testing.T) {
 		"no such flag":        {[]string{"--check-claims=false", m.whole}, 1, ""},
 		"two folders":         {[]string{m.whole, m.folder}, 1, ""},
 		"nothing":             {nil, 1, ""},
+		"version":             {[]string{"--version"}, 0, "proviso-verify "},
+		"version of no flag":  {[]string{"version", m.whole}, 1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, complaints bytes.Buffer

@@ -137,7 +137,7 @@ func (h handing) signs(flag string) (*evidence.Key, error) {
 		return nil, fmt.Errorf("%s: %s: %w", h.dir, evidence.KeyFile, err)
 	}
 	if key.Fingerprint() != mine.Fingerprint() {
-		return nil, fmt.Errorf("%s: %s is signed by the key %s, and this one is %s: name the key that signs it", flag, h.dir, key.Fingerprint(), mine.Fingerprint())
+		return nil, fmt.Errorf("%s: %s is signed by the key sha256:%s, and this one is sha256:%s: name the key that signs it", flag, h.dir, key.Fingerprint(), mine.Fingerprint())
 	}
 	return key, nil
 }

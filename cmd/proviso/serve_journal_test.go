@@ -67,7 +67,11 @@ func recordedBy(t *testing.T, mode, profile string, maxBytes int64) *recordingWe
 	}
 	w := &recordingWebhooks{dir: filepath.Join(dir, "evidence")}
 	w.journal = &journal{key: key, mode: mode, log: slog.New(slog.NewTextHandler(&w.log, nil)), order: semaphore.NewWeighted(everyOrder), configurations: map[string]engine.Digest{}}
-	if w.w, err = producer.Open(t.Context(), w.dir, producer.Options{Signer: key, Kind: "admission", Mode: mode, Wait: 100 * time.Millisecond, Run: "one", Scope: []string{"webhook proviso"}, MaxBytes: maxBytes,
+	wait := time.Minute // for a slow disk; none helps a full one
+	if maxBytes > 0 {
+		wait = 100 * time.Millisecond
+	}
+	if w.w, err = producer.Open(t.Context(), w.dir, producer.Options{Signer: key, Kind: "admission", Mode: mode, Wait: wait, Run: "one", Scope: []string{"webhook proviso"}, MaxBytes: maxBytes,
 		Cluster: &evidence.Cluster{UID: "c-1"}, Engine: evidence.Engine{Version: "test"},
 		Counts: func() evidence.Counts {
 			return evidence.Counts{Requests: w.asked.Load(), DryRuns: w.tried.Load()}

@@ -108,7 +108,7 @@ func (w *Writer) found(ctx context.Context) error {
 		return fmt.Errorf("read %s: %w", evidence.KeyFile, err)
 	}
 	if old.Fingerprint() != w.key.Fingerprint() {
-		return fmt.Errorf("it is signed by the key %s, and you sign with %s: sign with the first, or start a new folder for the new key", old.Fingerprint(), w.key.Fingerprint())
+		return fmt.Errorf("it is signed by the key sha256:%s, and you sign with sha256:%s: sign with the first, or start a new folder for the new key", old.Fingerprint(), w.key.Fingerprint())
 	}
 	if want := w.key.VerifierKey(w.producer.Origin); w.producer.Key != want {
 		return fmt.Errorf("read %s: the verifier key is not that of %s: somebody altered it", evidence.ProducerFile, evidence.KeyFile)
