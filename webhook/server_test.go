@@ -195,10 +195,6 @@ func TestServerTurnsAwayWhatIsTooMuch(t *testing.T) {
 		s.Handlers[FailPath].Budget = 2 * time.Second
 	})
 	await(t, "ready", l.readyz)
-	// What is not answered the fail-open webhook would let in.
-	if ok, err := allowed(l.post(maxBody)); err != nil || ok {
-		t.Errorf("more than can be judged: allowed %v, %v; want an answer, a denial", ok, err)
-	}
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
@@ -216,6 +212,15 @@ func TestServerTurnsAwayWhatIsTooMuch(t *testing.T) {
 	wg.Wait()
 	if ok, err := allowed(l.post(50 << 10)); err != nil || !ok {
 		t.Errorf("afterwards: %v, %v", ok, err)
+	}
+}
+
+// What is not answered the fail-open webhook would let in.
+func TestServerDeniesWhatCannotBeJudged(t *testing.T) {
+	l := run(t, func() {}, func(s *Server) { s.MaxBytes = 2 * 2 * perByte * (55 << 10); s.Handlers[FailPath].Budget = time.Minute })
+	await(t, "ready", l.readyz)
+	if ok, err := allowed(l.post(maxBody)); err != nil || ok {
+		t.Errorf("allowed %v, %v; want an answer, a denial", ok, err)
 	}
 }
 
