@@ -161,7 +161,11 @@ func OpenPath(name string) (fs.FS, io.Closer, error) {
 		}
 		if holdsEvidence(still) {
 			within := filepath.Join(name, ExportDir)
-			return nil, nil, errors.Join(fmt.Errorf("open evidence: %s is no folder of evidence; there is one in %s: name that", name, within), root.Close())
+			err := fmt.Errorf("open evidence: %s is no folder of evidence; there is one in %s: name that", name, within)
+			if besideEvidence(still) {
+				err = &BundleAltered{fmt.Errorf("open evidence: %s is an auditor bundle without its manifest (if it never was one, name %s)", name, within)}
+			}
+			return nil, nil, errors.Join(err, root.Close())
 		}
 		return still, root, nil
 	}

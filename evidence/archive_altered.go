@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -47,6 +48,11 @@ func wasBundle(from io.ReaderAt, size int64) bool {
 // holdsEvidence reports whether a file system is none of evidence, and has one in the place where an auditor bundle has it.
 func holdsEvidence(fsys fs.FS) bool {
 	return !isExport(fsys) && !there(fsys, ProducerFile) && there(fsys, path.Join(ExportDir, ProducerFile))
+}
+
+// besideEvidence reports whether a folder has what an auditor bundle, and nothing else, has beside its evidence.
+func besideEvidence(fsys fs.FS) bool {
+	return slices.ContainsFunc([]string{InstructionsFile, GapsFile, SummaryCSV, SummaryHTML}, func(name string) bool { return there(fsys, name) })
 }
 
 func there(fsys fs.FS, name string) bool {

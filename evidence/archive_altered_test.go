@@ -65,13 +65,33 @@ func TestBundleAltered(t *testing.T) {
 	}
 }
 
-// A bundle of which nobody signed what is in it does not verify as a file either.
+// A bundle of which nobody signed what is in it does not verify, as a file or unpacked.
 func TestArchiveNoManifest(t *testing.T) {
 	raw := tarOf(t, plainHeader("evidence/cosign.pub", 1), plainHeader("evidence/producer.json", 1))
 	name := filepath.Join(t.TempDir(), "bundle.tar")
 	if err := os.WriteFile(name, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	refusedBundle(t, name)
+	for _, beside := range []string{evidence.InstructionsFile, evidence.GapsFile, evidence.SummaryCSV, evidence.SummaryHTML} {
+		dir := t.TempDir()
+		place(t, filepath.Join(dir, evidence.ExportDir, evidence.ProducerFile), filepath.Join(dir, beside))
+		refusedBundle(t, dir)
+	}
+}
+
+// place makes files with nothing in them.
+func place(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func refusedBundle(t *testing.T, name string) {
+	t.Helper()
 	_, _, err := evidence.OpenPath(name)
 	was, ok := errors.AsType[*evidence.BundleAltered](err)
 	if !ok || !strings.Contains(err.Error(), "without its manifest") {

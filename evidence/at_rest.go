@@ -2,7 +2,9 @@ package evidence
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -24,22 +26,70 @@ type resting struct {
 	*listing.FS
 }
 
+// maxListings is how often a folder is listed before that is given up.
+const maxListings = 8
+
 // atRest sees a folder as it is now, though its writer goes on. A writer makes durable first what others speak of: a seal speaks
 // of the head of the log, that of tiles, those of records, and they of inputs and objects. It is listed the other way round, so
 // that all that what is listed speaks of is listed too. What grows is read as far as it went; what is written anew is kept.
 func atRest(from fs.FS) (fs.FS, error) {
-	r := &resting{from, listing.New()}
-	_, unfounded := fs.Lstat(from, ProducerFile)
-	parts := []string{SealsDir, CheckpointFile, LogDir, "records", "."}
-	for i, part := range parts {
-		if err := r.list(part, parts[:i]); err != nil {
-			return nil, err
+	for range maxListings {
+		r := &resting{from, listing.New()}
+		_, unfounded := fs.Lstat(from, ProducerFile)
+		parts := []string{SealsDir, CheckpointFile, LogDir, "records", "."}
+		for i, part := range parts {
+			if err := r.list(part, parts[:i]); err != nil {
+				return nil, err
+			}
+		}
+		made := errors.Is(unfounded, fs.ErrNotExist) && r.Has(ProducerFile)
+		if !made && !r.reopened() {
+			return r, nil
 		}
 	}
-	if errors.Is(unfounded, fs.ErrNotExist) && r.Has(ProducerFile) {
-		return atRest(from) // it was made meanwhile
+	return nil, fmt.Errorf("each of the %d times it was listed its writer began another run meanwhile: read it again later", maxListings)
+}
+
+// reopened reports whether a run began after the records were listed and the last run among them had ended: then inputs and
+// objects are listed that no record and no seal speaks of.
+func (r *resting) reopened() bool {
+	next := uint64(0)
+	for r.Has(RecordsFile(next)) {
+		next += SegmentRecords
 	}
-	return r, nil
+	if next == 0 {
+		return false
+	}
+	newest := RecordsFile(next - 1)
+	was, err := r.Lstat(newest)
+	if err != nil {
+		return false
+	}
+	is, err := fs.Lstat(r.from, newest)
+	if grown := err == nil && is.Size() != was.Size(); !grown {
+		if _, err := fs.Lstat(r.from, RecordsFile(next)); err != nil {
+			return false
+		}
+	}
+	return r.closed(newest, was.Size())
+}
+
+// closed reports whether the last whole line of a file of records is the Close of a run.
+func (r *resting) closed(name string, size int64) bool {
+	f, err := r.Open(name)
+	if err != nil {
+		return false // it says so when it is asked for
+	}
+	defer f.Close()
+	end := make([]byte, min(size, maxTorn))
+	if _, err := f.(io.ReaderAt).ReadAt(end, size-int64(len(end))); err != nil && !errors.Is(err, io.EOF) {
+		return false
+	}
+	end = bytes.TrimSuffix(end[:bytes.LastIndexByte(end, '\n')+1], []byte("\n"))
+	var last struct {
+		Close *Close `json:"close"`
+	}
+	return json.Unmarshal(end[bytes.LastIndexByte(end, '\n')+1:], &last) == nil && last.Close != nil
 }
 
 // list lists a part of the folder but for those that were listed before it.

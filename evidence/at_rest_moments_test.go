@@ -4,6 +4,7 @@ package evidence_test
 
 import (
 	"bytes"
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"proviso.dev/proviso/evidence"
+	"proviso.dev/proviso/evidence/producer"
 )
 
 // listing is a folder that something happens to after it was looked at.
@@ -75,6 +77,72 @@ func TestFoundedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	incomplete(t, still, k)
+}
+
+// A run that begins after another was sealed, while the folder is listed, makes nothing of the listing altered.
+func TestNewRunMeanwhile(t *testing.T) {
+	for _, at := range []string{"seals", "log/checkpoint", "log", "log/tile", "log/.state", "records", "inputs", "objects", "."} {
+		for _, of := range []string{"cluster-a", "cluster-b"} {
+			k := newKey(t)
+			dir, runs := t.TempDir(), 0
+			scanInto(t, dir, k, "cluster-a", 2)
+			still, err := evidence.AtRest(meanwhile(t, dir, func(name string) {
+				if name == at && runs == 0 {
+					runs++
+					begin(t, dir, k, of)
+				}
+			}))
+			if err != nil || runs != 1 {
+				t.Fatalf("%s: %v, %d runs", at, err, runs)
+			}
+			if v, err := evidence.Verify(still, evidence.Options{Now: time.Now()}); err != nil || len(v.Problems) > 0 {
+				t.Errorf("%s, of %s: %v: %v", at, of, err, v)
+			}
+		}
+	}
+}
+
+// Where runs follow one another faster than the folder is listed, that is said.
+func TestNewRunsMeanwhile(t *testing.T) {
+	k := newKey(t)
+	dir, runs := t.TempDir(), 0
+	scanInto(t, dir, k, "cluster-a", 2)
+	_, err := evidence.AtRest(meanwhile(t, dir, func(name string) {
+		if name == "." {
+			runs++
+			scanInto(t, dir, k, "cluster-a", 2)
+		}
+	}))
+	if err == nil || !strings.Contains(err.Error(), "another run meanwhile: read it again later") {
+		t.Errorf("after %d runs: %v", runs, err)
+	}
+}
+
+// meanwhile is a folder of which something looks on as it is listed.
+func meanwhile(t *testing.T, dir string, after func(name string)) fs.FS {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return listing{root.FS().(fs.ReadLinkFS), after}
+}
+
+// begin begins a run that keeps an input and an object, and is cut off.
+func begin(t *testing.T, dir string, k key, of string) {
+	t.Helper()
+	w, err := producer.Open(t.Context(), dir, producer.Options{Signer: k, Kind: "scan", Run: "another", Cluster: &evidence.Cluster{UID: "cluster-a"}, Engine: evidence.Engine{Version: "test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Object(strings.NewReader("the policies of " + of)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Keep(t.Context(), evidence.Input{APIVersion: "v1", Kind: "ConfigMap", Name: "of " + of}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close(context.Background(), "stopped") })
 }
 
 // A folder of a tile's parts is empty before it is gone.

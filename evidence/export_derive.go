@@ -62,6 +62,9 @@ type derived struct {
 	// without counts the items of populations that have no result, uncounted the runs of which nobody can tell.
 	without   uint64
 	uncounted int
+	// torn is what the runs lack of which records are left out, tornItems how many items of their populations.
+	torn      []Missing
+	tornItems uint64
 	// simulated counts the decisions by another clock, otherClocks the runs of them, the newest of which is otherClock; clocks name
 	// the first.
 	simulated   uint64
@@ -161,7 +164,9 @@ func (d *derived) add(r *Record, digest engine.Digest) {
 	}
 	if d.run != nil {
 		d.run.partial = d.run.partial || r.Seq != d.after
-		d.run.within = d.run.within || within && r.Open == nil
+		if within && r.Open == nil {
+			d.entered()
+		}
 		d.run.met(r)
 	}
 	d.after = r.Seq + 1
@@ -170,7 +175,7 @@ func (d *derived) add(r *Record, digest engine.Digest) {
 	case r.Open != nil:
 		if d.run != nil {
 			d.ended(nil)
-		} else if r.Open.Unclosed {
+		} else if r.Open.Unclosed && within {
 			d.miss(Missing{Kind: "unclosed", Seq: r.Seq, At: r.At, Reason: "the run before it has no end"})
 		}
 		d.run = &derivedRun{Record: r, within: within}

@@ -79,3 +79,31 @@ func TestHolesOfOthers(t *testing.T) {
 		t.Errorf("%v: %s", err, &gaps)
 	}
 }
+
+// What a run lacks is told where a record of it is in the period, and all of it then.
+func TestWhatIsMissingIsOfThePeriod(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 6, 1, 12, minute, 0, 0, time.UTC) }
+	list, err := Encode(Item{N: 0, Hole: &Hole{Source: "s", File: "g", Reason: "denied"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := fstest.MapFS{"objects/1": {Data: append(list, '\n')}}
+	for from, want := range map[int]int{0: 3, 1: 2, 2: 2, 3: 2, 4: 0} {
+		var rows, gaps bytes.Buffer
+		d := newDerived(lists, &rows, &gaps, &Manifest{Filter: Filter{From: at(from)}})
+		for i, r := range []Record{
+			{Open: &Open{Kind: "scan", Unclosed: true}},
+			{Population: &Population{Items: 1, Holes: 1, List: "sha256:1"}},
+			{Change: &Change{What: "reload"}},
+			{Close: &Close{Reason: "failed: interrupted"}},
+			{Open: &Open{Kind: "scan"}},
+			{Close: &Close{Reason: "done"}},
+		} {
+			r.Seq, r.Run, r.At = uint64(i), "run", at(i)
+			d.add(&r, "sha256:3")
+		}
+		if err := d.end(); err != nil || d.lacking != want || (want > 0) != bytes.Contains(rows.Bytes(), []byte("denied")) {
+			t.Errorf("from %d: %v: %d lacking, want %d:\n%s\n%s", from, err, d.lacking, want, &gaps, &rows)
+		}
+	}
+}

@@ -64,11 +64,29 @@ func (run *derivedRun) has(n uint64) bool {
 	return there
 }
 
-// populated takes the population of the run, and tells what it knows to be there and was not read.
+// populated takes the population of the run.
 func (d *derived) populated(r *Record, digest engine.Digest) {
-	if d.run != nil {
-		d.run.by, d.run.digest = r, digest
+	if d.run == nil {
+		d.unread(r, digest)
+		return
 	}
+	if d.run.by, d.run.digest = r, digest; d.run.within {
+		d.unread(r, digest)
+	}
+}
+
+// entered notes that a record of the run is in the period: what its population knows to be there and was not read is told then.
+func (d *derived) entered() {
+	if d.run.within {
+		return
+	}
+	if d.run.within = true; d.run.by != nil {
+		d.unread(d.run.by, d.run.digest)
+	}
+}
+
+// unread tells what a population knows to be there and was not read.
+func (d *derived) unread(r *Record, digest engine.Digest) {
 	switch {
 	case r.Population.Holes == 0:
 	case d.filter.Namespace != "":
@@ -119,7 +137,9 @@ func (d *derived) ended(end *Record) {
 	default:
 		told.Seq, told.At, told.Reason = end.Seq, end.At, fmt.Sprintf("the run %s ended before it was done: %s", run.Run, end.Close.Reason)
 	}
-	if end == nil || end.Close.Reason != "stopped" {
+	if end == nil {
+		d.lacks(run, told)
+	} else if end.Close.Reason != "stopped" {
 		d.miss(told)
 	}
 	switch {
@@ -140,7 +160,18 @@ func (d *derived) counted(run *derivedRun, decided uint64, why string) {
 	if with := uint64(max(p.Holes, 0)) + decided + run.holes; p.Items > 0 && uint64(p.Items) > with {
 		n := uint64(p.Items) - with
 		d.without += n
-		d.miss(Missing{Kind: "unjudged", Seq: run.by.Seq, At: run.by.At, Lost: n, Reason: withoutResult(n) + ": " + why})
+		if run.partial {
+			d.tornItems += n
+		}
+		d.lacks(run, Missing{Kind: "unjudged", Seq: run.by.Seq, At: run.by.At, Lost: n, Reason: withoutResult(n) + ": " + why})
+	}
+}
+
+// lacks tells what a run lacks.
+func (d *derived) lacks(run *derivedRun, m Missing) {
+	d.miss(m)
+	if run.partial && len(d.torn) < told {
+		d.torn = append(d.torn, m)
 	}
 }
 

@@ -71,7 +71,8 @@ func TestExportOfUnfinishedRuns(t *testing.T) {
 			}
 			f := insider{key: k}.resign(t, whole, c.records)
 			x := unpacked(t, exported(t, fstest.MapFS(f), k, evidence.ExportOptions{Filter: c.filter}))
-			if v := x.verify(t, evidence.Options{}); len(v.Problems) > 0 || v.ExitCode() != evidence.ExitIncomplete {
+			v := x.verify(t, evidence.Options{})
+			if len(v.Problems) > 0 || v.ExitCode() != evidence.ExitIncomplete {
 				t.Errorf("exit code %d: %v", v.ExitCode(), v.Problems)
 			}
 			var gaps []evidence.Missing
@@ -82,6 +83,14 @@ func TestExportOfUnfinishedRuns(t *testing.T) {
 			for _, g := range gaps {
 				told += fmt.Sprint(g.Kind, " ", g.Seq, " ", g.Lost, "; ")
 				without += g.Lost
+				if !slices.ContainsFunc(v.Holes, func(p evidence.Problem) bool {
+					return p.Code == evidence.Unclosed && strings.Contains(p.Text, map[string]string{"unjudged": "no result"}[g.Kind]) && (g.Kind != "unclosed" || strings.Contains(p.Text, "run large") || strings.Contains(p.Text, failed))
+				}) {
+					t.Errorf("verify does not tell of %s: %v", g.Reason, v.Holes)
+				}
+			}
+			if v.Unjudged != without {
+				t.Errorf("verify counts %d unjudged, want %d", v.Unjudged, without)
 			}
 			if told != c.gaps || !bytes.Contains(x[evidence.GapsFile].Data, []byte(c.says)) {
 				t.Errorf("gaps are %q, want %q that say %q:\n%s", told, c.gaps, c.says, x[evidence.GapsFile].Data)

@@ -190,7 +190,7 @@ func TestExportFilters(t *testing.T) {
 	}{
 		"all":        {exit: evidence.ExitVerified, records: upTo(0, 23)},
 		"no inputs":  {o: evidence.ExportOptions{Filter: evidence.Filter{WithoutInputs: true}}, exit: evidence.ExitIncomplete, records: upTo(0, 23), said: "21 values", absent: []string{"provider"}},
-		"one tenant": {o: evidence.ExportOptions{Filter: evidence.Filter{Namespace: "tenant-1"}}, exit: evidence.ExitIncomplete, records: append(append([]uint64{0, 1, 2}, odd(4, 22)...), 23), said: "10 records and 1 value;", absent: []string{"tenant-0"}},
+		"one tenant": {o: evidence.ExportOptions{Filter: evidence.Filter{Namespace: "tenant-1"}}, exit: evidence.ExitIncomplete, records: append(append([]uint64{0, 1, 2}, odd(4, 22)...), 23), said: "10 records, 1 value and 1 list of what scans would judge;", absent: []string{"tenant-0"}},
 		// The records just outside of the period show where it begins and ends.
 		"a period": {o: evidence.ExportOptions{Filter: evidence.Filter{From: at[8].At, Until: at[12].At}}, exit: evidence.ExitIncomplete, records: append([]uint64{0, 1, 2}, upTo(7, 12)...), said: "15 records"},
 		"the end":  {o: evidence.ExportOptions{Filter: evidence.Filter{From: at[20].At}}, exit: evidence.ExitIncomplete, records: append([]uint64{0, 1, 2}, upTo(19, 23)...), said: "recorded before"},

@@ -37,9 +37,9 @@ type exportCheck struct {
 	// derived are what the records give for people, and rows and gaps the digests of that.
 	*derived
 	rows, gaps hash.Hash
-	// inputs counts the values that are left out, next is the first of the manifest's ranges that is not behind.
-	inputs uint64
-	next   int
+	// inputs counts the values that are left out, lists the lists of populations, next is the first of the manifest's ranges that is not behind.
+	inputs, lists uint64
+	next          int
 	stretches
 	// unkept are what was judged that is not there, by who judged it first.
 	unkept map[engine.Digest]uint64
@@ -258,11 +258,16 @@ func (v *verification) checkExport() error {
 		}
 		v.judgedLeftOut(e)
 	}
+	for _, m := range e.torn {
+		v.hole(Unclosed, fmt.Sprintf("record %d", m.Seq), "%s", m.Reason)
+	}
+	v.Unjudged += e.tornItems
 	if e.m.Unsigned > 0 {
 		v.hole(Unsealed, CheckpointFile, "%s came after it, not signed yet, and not exported", plural(e.m.Unsigned, "record", "records"))
 	}
-	if v.LeftOut > 0 || e.inputs > 0 {
-		v.hole(LeftOut, ManifestFile, "the export leaves out %s and %s; what it leaves out is %s", plural(v.LeftOut, "record", "records"), plural(e.inputs, "value", "values"), e.m.Filter.words())
+	if v.LeftOut > 0 || e.inputs > 0 || e.lists > 0 {
+		v.hole(LeftOut, ManifestFile, "the export leaves out %s, %s and %s; what it leaves out is %s", plural(v.LeftOut, "record", "records"), plural(e.inputs, "value", "values"),
+			plural(e.lists, "list of what scans would judge", "lists of what scans would judge"), e.m.Filter.words())
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func leafOf(line []byte) []byte {
 	return sum[:]
 }
 
-// relog writes the records and the tiles of the log over them, with nothing signed.
+// relog writes the records, and the tiles and the state of the log over them, with nothing signed.
 func (f folder) relog(lines [][]byte) {
 	for name := range f {
 		if strings.HasPrefix(name, "log/tile/") || strings.HasPrefix(name, "records/") {
@@ -49,12 +49,15 @@ func (f folder) relog(lines [][]byte) {
 	for first := 0; first < len(lines); first += evidence.SegmentRecords {
 		f.put(evidence.RecordsFile(uint64(first)), bytes.Join(lines[first:min(first+evidence.SegmentRecords, len(lines))], nil))
 	}
+	var tree evidence.Tree
 	var entries, hashes [][]byte
 	for _, line := range lines {
+		tree.Add(leafOf(line))
 		entries = append(entries, append([]byte{0, 32}, leafOf(line)...))
 		h := tlog.RecordHash(leafOf(line))
 		hashes = append(hashes, h[:])
 	}
+	f.put("log/.state/treeState", fmt.Appendf(nil, `{"size":%d,"root":%q}`, tree.Size(), tree.Root()))
 	f.tiles("entries", entries)
 	for level := 0; len(hashes) > 0; level++ {
 		f.tiles(fmt.Sprint(level), hashes)

@@ -38,7 +38,7 @@ func ReadCheckpoint(name string) ([]byte, error) {
 	return raw, nil
 }
 
-// readNamed reads a small file that the user names: what is no plain file may have no end.
+// readNamed reads a small file that the user names, or a pipe. What has no end is too large.
 func readNamed(name string) (raw []byte, err error) {
 	defer func() {
 		if path, ok := errors.AsType[*fs.PathError](err); ok {
@@ -48,18 +48,16 @@ func readNamed(name string) (raw []byte, err error) {
 			err = fmt.Errorf("%s: %w", name, err)
 		}
 	}()
-	info, err := os.Stat(name)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is no plain file")
-	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		return nil, errors.New("it is a folder: name a file")
+	}
 	if raw, err = io.ReadAll(io.LimitReader(f, maxTrust+1)); err == nil && len(raw) > maxTrust {
 		err = fmt.Errorf("it is larger than %d bytes", maxTrust)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"proviso.dev/proviso/evidence"
@@ -34,6 +35,19 @@ func TestNamedFiles(t *testing.T) {
 	}
 	trust := func(name string) error { _, err := evidence.ReadTrust(name); return err }
 	checkpoint := func(name string) error { _, err := evidence.ReadCheckpoint(name); return err }
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if w, err := os.OpenFile(pipe, os.O_WRONLY, 0); err == nil { // waits until it is read
+			_, _ = w.Write(k.public(t).PEM())
+			w.Close()
+		}
+	}()
+	if trust, err := evidence.ReadTrust(pipe); err != nil || len(trust.Keys) != 1 {
+		t.Errorf("a pipe: %v, %v", trust, err)
+	}
 	large := file("large", make([]byte, 1<<20+1))
 	for _, c := range []struct {
 		read func(string) error
@@ -44,8 +58,8 @@ func TestNamedFiles(t *testing.T) {
 		{checkpoint, file("cut", head[:len(head)-1]), "it is no checkpoint of a log"},
 		{checkpoint, file("empty", nil), "it is no checkpoint of a log"},
 		{trust, file("text", []byte("x\n")), "neither a public key in PEM nor JSON"},
-		{checkpoint, "/dev/zero", "it is no plain file"}, {trust, "/dev/zero", "it is no plain file"},
-		{checkpoint, dir, "it is no plain file"}, {trust, dir, "it is no plain file"},
+		{checkpoint, "/dev/zero", "it is larger than 1048576 bytes"}, {trust, "/dev/zero", "it is larger than 1048576 bytes"},
+		{checkpoint, dir, "it is a folder: name a file"}, {trust, dir, "it is a folder: name a file"},
 		{checkpoint, large, "it is larger than 1048576 bytes"}, {trust, large, "it is larger than 1048576 bytes"},
 		{checkpoint, dir + "/none", "no such file"}, {trust, dir + "/none", "no such file"},
 	} {

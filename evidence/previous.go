@@ -28,6 +28,8 @@ type Previous struct {
 	Pack engine.Digest
 	// Unread counts what it knew to be there and did not read.
 	Unread int
+	// CutOff are the scans after it, which did not end as they should or are not signed to their end.
+	CutOff []Run
 
 	mu       sync.Mutex // of folder
 	folder   *Folder
@@ -35,6 +37,8 @@ type Previous struct {
 	subjects []formerSubject
 	named    map[subjectKey][]int32
 	sources  sourceStates
+	// clusters are the uids of clusters by their sources, as far as the scan knew them.
+	clusters map[string]string
 }
 
 // formerSubject is a subject with what the policies said of it.
@@ -130,17 +134,22 @@ func openVerified(fsys fs.FS, o Options) (*Folder, *Verified, error) {
 	return f, v, err
 }
 
-// Scans are the runs of the log that are scans, ended as they should, and are signed to their end.
-func (v *Verified) Scans() (all []Run) {
+// Scans are the runs of the log that are scans: done are those that ended as they should and are signed to their end, cutOff the
+// others.
+func (v *Verified) Scans() (done, cutOff []Run) {
 	for i, r := range v.Runs {
 		if i+1 < len(v.Runs) {
 			r.Last = v.Runs[i+1].First - 1
 		}
-		if r.Kind == "scan" && r.Closed && r.Reason == "done" && r.Last < v.Head.Size {
-			all = append(all, r)
+		switch {
+		case r.Kind != "scan":
+		case r.Closed && r.Reason == "done" && r.Last < v.Head.Size:
+			done = append(done, r)
+		default:
+			cutOff = append(cutOff, r)
 		}
 	}
-	return all
+	return done, cutOff
 }
 
 // OpenPrevious verifies a folder, or an auditor bundle, and reads what the last scan in it said. The error is a
@@ -150,15 +159,24 @@ func OpenPrevious(fsys fs.FS, o Options) (*Previous, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the previous scan: %w", err)
 	}
-	scans := v.Scans()
+	scans, cutOff := v.Scans()
 	if len(scans) == 0 {
-		return nil, errors.Join(errors.New("read the previous scan: there is none that ended (scan … --evidence DIR makes one)"), folder.Close())
+		return nil, errors.Join(fmt.Errorf("read the previous scan: %w", noScan(v)), folder.Close())
 	}
-	p := &Previous{Verified: v, Run: scans[len(scans)-1], At: scans[len(scans)-1].Start, folder: folder, named: map[subjectKey][]int32{}, sources: sourceStates{}}
+	p := &Previous{Verified: v, Run: scans[len(scans)-1], At: scans[len(scans)-1].Start, folder: folder, named: map[subjectKey][]int32{}, sources: sourceStates{}, clusters: map[string]string{}}
+	p.CutOff = slices.DeleteFunc(cutOff, func(r Run) bool { return r.First < p.Run.First })
 	if err := p.read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the previous scan: %w", err), folder.Close())
 	}
 	return p, nil
+}
+
+// noScan is the error of evidence without a scan to hold another against.
+func noScan(v *Verified) error {
+	if v.Before != nil {
+		return fmt.Errorf("there is none that ended in this log, which goes on from the log %s: name the folder of that one", v.Before.Origin)
+	}
+	return errors.New("there is none that ended (scan … --evidence DIR makes one)")
 }
 
 // Close closes the folder.
@@ -170,6 +188,7 @@ func (p *Previous) Object(d engine.Digest) ([]byte, error) { return p.folder.Obj
 // formerRecord is the part of a record that is kept of it.
 type formerRecord struct {
 	Seq        uint64      `json:"seq"`
+	Cluster    *Cluster    `json:"cluster"`
 	Open       *Open       `json:"open"`
 	Activation *Activation `json:"activation"`
 	Population *Population `json:"population"`
@@ -202,6 +221,9 @@ func (p *Previous) read() error {
 		switch {
 		case rec.Open != nil:
 			p.sources.asked(rec.Open.Scope)
+			for _, source := range rec.Open.Scope {
+				p.of(source, rec.Cluster)
+			}
 		case rec.Activation != nil:
 			p.Pack = rec.Activation.Pack
 		case rec.Hole != nil:
@@ -227,6 +249,7 @@ func (p *Previous) read() error {
 			p.named[key] = append(p.named[key], int32(len(p.subjects)))
 			p.subjects = append(p.subjects, s)
 			p.sources.read(s.Source)
+			p.of(s.Source, rec.Cluster)
 		}
 		return nil
 	}
@@ -242,12 +265,24 @@ func (p *Previous) read() error {
 	return nil
 }
 
+// of notes of which cluster a source is.
+func (p *Previous) of(source string, c *Cluster) {
+	if c != nil && c.UID != "" {
+		p.clusters[cleaned(source)] = c.UID
+	}
+}
+
+// Cluster is the uid of the cluster that a source was; empty where the scan did not know it. Looked is whether it looked at it.
+func (p *Previous) Cluster(source string) (uid string, looked bool) {
+	return p.clusters[cleaned(source)], p.sources.looked(source)
+}
+
 // listed takes what the population knew to be there and was not read.
 func (p *Previous) listed(population *Population) error {
 	if population.Holes == 0 {
 		return nil
 	}
-	return eachLine(p.folder.fsys, ObjectFile(population.List), func(raw []byte, _ int64, number int) error {
+	err := eachLine(p.folder.fsys, ObjectFile(population.List), func(raw []byte, _ int64, number int) error {
 		var item struct {
 			Hole *Hole `json:"hole"`
 		}
@@ -259,6 +294,10 @@ func (p *Previous) listed(population *Population) error {
 		}
 		return nil
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the list of what run %s was to judge was left out, which says what it did not read: give a whole folder or bundle", p.Run.ID)
+	}
+	return err
 }
 
 // notManifest is the kind of a hole that hides nothing: a document that is no Kubernetes object.

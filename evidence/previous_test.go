@@ -115,8 +115,8 @@ func TestWhatWasBefore(t *testing.T) {
 		thing("velero", "backups/x/x.tar.gz!a.json", "a", spec("in x"), nil), thing("velero", "backups/y/y.tar.gz!a.json", "a", spec("in y"), nil))
 	scanned(t, dir, k, "run-3", "failed: disk", []string{"deploy", "cluster:later"}, thing("deploy", "a.yaml", "a", spec("never judged to the end"), nil))
 	p := openPrevious(t, dir)
-	if p.Run.ID != "run-2" || p.Unread != 1 {
-		t.Fatalf("the last scan is %s, %d unread, want run-2 and 1", p.Run.ID, p.Unread)
+	if p.Run.ID != "run-2" || p.Unread != 1 || len(p.CutOff) != 1 || p.CutOff[0].ID != "run-3" {
+		t.Fatalf("the last scan is %s, %d unread, and %v did not end, want run-2, 1 and run-3", p.Run.ID, p.Unread, p.CutOff)
 	}
 	for name, c := range map[string]struct{ source, file, name, want string }{
 		"there":                       {"deploy", "a.yaml", "a", "before"},

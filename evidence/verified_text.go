@@ -98,7 +98,20 @@ func (v *Verified) Text(w io.Writer) error {
 		line("goes on   %s, signed by sha256:%s", n.Origin, n.Signer)
 	}
 	for _, c := range v.Clusters {
-		line("cluster   %s", strings.Join(nonEmpty(c.Name, c.UID, c.Region, c.Jurisdiction), ", "))
+		uid := c.UID
+		if uid == "" {
+			uid = "not established which: its records give no UID"
+		}
+		line("cluster   %s", strings.Join(nonEmpty(c.Name, uid, c.Region, c.Jurisdiction), ", "))
+	}
+	unidentified := uint64(0)
+	for i := range v.Runs {
+		if v.Runs[i].Unidentified {
+			unidentified++
+		}
+	}
+	if unidentified > 0 {
+		line("cluster   not established for %s of %d", plural(unidentified, "run", "runs"), len(v.Runs))
 	}
 	for i := range v.Runs {
 		r := &v.Runs[i]

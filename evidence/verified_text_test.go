@@ -43,3 +43,12 @@ func TestNothingHoldsBesideProblems(t *testing.T) {
 		t.Errorf("it lists what was checked:\n%s%s", text, asJSON)
 	}
 }
+
+// A cluster is told by its UID; by what a profile calls it, nothing is established.
+func TestTextOfClusters(t *testing.T) {
+	v := &Verified{Clusters: []Cluster{{UID: "c-1", Name: "prod"}, {Name: "edge"}}, Runs: []Run{{}, {Unidentified: true}, {}}}
+	var b bytes.Buffer
+	if err := v.Text(&b); err != nil || !strings.Contains(b.String(), "\ncluster   prod, c-1\ncluster   edge, not established which: its records give no UID\ncluster   not established for 1 run of 3\n") {
+		t.Errorf("%v: it says\n%s", err, &b)
+	}
+}

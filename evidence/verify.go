@@ -44,8 +44,8 @@ type Verified struct {
 	Runs     []Run     `json:"runs"`
 	Seals    int       `json:"seals"`
 	Counts   Counts    `json:"counts"`
-	// Unjudged counts the holes, the gaps and the items without a result, told or not; what a run that has no end yet may still
-	// judge is not among them.
+	// Unjudged counts the holes, the gaps and the items without a result, told or not; what a run of a folder that has no end yet may
+	// still judge is not among them.
 	Unjudged uint64 `json:"unjudged"`
 	// Next is the log that goes on where this one ends, under another key; Before the one that went before it.
 	Next   *BoundLog `json:"next,omitempty"`
@@ -133,8 +133,10 @@ type Run struct {
 	Closed bool      `json:"closed"`
 	Reason string    `json:"reason,omitempty"`
 	// Simulated is whether it judged by another clock.
-	Simulated bool   `json:"simulated,omitempty"`
-	Counts    Counts `json:"counts"`
+	Simulated bool `json:"simulated,omitempty"`
+	// Unidentified is whether it judged what is in a cluster, and a record of it does not say in which.
+	Unidentified bool   `json:"unidentified,omitempty"`
+	Counts       Counts `json:"counts"`
 }
 
 // format is the version of evidence folders that is read.

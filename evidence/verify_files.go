@@ -1,6 +1,8 @@
 package evidence
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -91,13 +93,16 @@ func Placed(name string) bool {
 		_, ok := segmentOf(name)
 		return ok
 	case dir == ObjectsDir+"/":
-		return len(base) == 64
-	case strings.HasPrefix(dir, "log/tile/"), dir == "log/.state/":
+		raw, err := hex.DecodeString(base)
+		return err == nil && len(raw) == sha256.Size && base == strings.ToLower(base)
+	case strings.HasPrefix(dir, "log/tile/"):
 		return true
 	case strings.HasPrefix(dir, SealsDir+"/"):
-		return slices.Contains([]string{SealFiles, SealCheckpoint, SealPopulation, SealStatement}, base) && strings.Count(dir, "/") == 2
+		_, ok := sealOf(path.Dir(name))
+		return ok && slices.Contains([]string{SealFiles, SealCheckpoint, SealPopulation, SealStatement}, base)
 	}
-	return false
+	_, state := stateFiles[name]
+	return state
 }
 
 // read reads a file whole, up to a limit.

@@ -18,7 +18,12 @@ func (r *running) listed(rec *Record, place string) {
 	}
 	c.Population, c.listed = p, rec.Seq
 	if r.exported != nil && r.exported.m.Filter.Namespace != "" {
-		r.partial = true // the list names other namespaces, and is left out
+		// The list names other namespaces, and is left out: what is in it can be counted, and not compared.
+		r.exported.lists++
+		r.unlisted = max(p.Items-p.Holes, 0)
+		if p.Holes > 0 {
+			r.hole(DeclaredHole, place, "%s not judged, and may be of any namespace", plural(uint64(p.Holes), "entry of the population was", "entries of the population were"))
+		}
 		return
 	}
 	if !r.objects[p.List] {
@@ -68,6 +73,10 @@ func (r *running) listed(rec *Record, place string) {
 
 // result notes that an item has one.
 func (r *running) result(place string, n int, d *Decision) {
+	if r.unlisted > 0 {
+		r.unlisted--
+		return
+	}
 	switch {
 	case n < 0 || n >= len(r.items):
 		r.problem(ItemWithout, place, "the population has no item %d", n)
@@ -81,7 +90,7 @@ func (r *running) result(place string, n int, d *Decision) {
 }
 
 // finish checks that every item of the population has a result, and counts those without.
-func (r *running) finish() (without uint64) {
+func (r *running) finish() uint64 {
 	if r.this == nil || r.partial {
 		return 0
 	}
@@ -89,7 +98,7 @@ func (r *running) finish() (without uint64) {
 	if r.this.Kind == "scan" && r.course().Population == nil && done {
 		r.problem(PopulationWrong, place, "the scan %s has no population", r.this.ID)
 	}
-	first := 0
+	first, without := 0, uint64(r.unlisted)
 	for n := range r.items {
 		if r.items[n].done {
 			continue
@@ -102,8 +111,11 @@ func (r *running) finish() (without uint64) {
 	if without == 0 {
 		return 0
 	}
-	s := &r.items[first].subject
-	text := fmt.Sprintf("%s no result; the first is item %d, %s %s", plural(without, "item of the population has", "items of the population have"), first, s.Kind, strings.Join(nonEmpty(s.Namespace, s.Name), "/"))
+	text := withoutResult(without)
+	if len(r.items) > 0 {
+		s := &r.items[first].subject
+		text += fmt.Sprintf("; the first is item %d, %s %s", first, s.Kind, strings.Join(nonEmpty(s.Namespace, s.Name), "/"))
+	}
 	if done {
 		r.problem(ItemWithout, place, "%s", text)
 	} else {

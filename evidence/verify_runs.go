@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"proviso.dev/proviso/engine"
@@ -25,6 +26,8 @@ type running struct {
 	// inForce are the records of the policies in force, by webhook.
 	inForce map[string]*Record
 	items   []item
+	// unlisted is how many items have no result yet of a population whose list an export leaves out.
+	unlisted int
 	// lost counts the requests that gaps of the run declare.
 	lost uint64
 	// courses are what seals speak of, of each run.
@@ -187,7 +190,7 @@ func (r *running) opened(rec *Record, place string) {
 	}
 	r.Unjudged += r.finish()
 	r.Runs = append(r.Runs, Run{ID: rec.Run, Kind: rec.Open.Kind, First: rec.Seq, Last: rec.Seq, Start: rec.At, End: rec.At})
-	r.this, r.inForce, r.items, r.lost, r.partial = &r.Runs[len(r.Runs)-1], map[string]*Record{}, nil, 0, false
+	r.this, r.inForce, r.items, r.unlisted, r.lost, r.partial = &r.Runs[len(r.Runs)-1], map[string]*Record{}, nil, 0, 0, false
 	r.courses = append(r.courses, course{})
 }
 
@@ -266,6 +269,7 @@ func (r *running) decided(rec *Record, place string) {
 			r.course().judged = rec.Seq
 		}
 		r.this.Simulated = r.this.Simulated || d.Simulated
+		r.this.Unidentified = r.this.Unidentified || strings.HasPrefix(d.Subject.Source, "cluster:") && (rec.Cluster == nil || rec.Cluster.UID == "")
 	}
 	if len(d.Problems) > 0 && len(d.Results) > 0 {
 		r.problem(WrongStatement, place, "it says that no policy was asked, and what policies said")
@@ -325,7 +329,7 @@ func (r *running) unclosed() {
 }
 
 func (r *running) end() {
-	if without := r.finish(); r.this != nil && r.this.Closed {
+	if without := r.finish(); r.this != nil && (r.this.Closed || r.exported != nil) {
 		r.Unjudged += without
 	}
 	if r.this != nil && !r.this.Closed && !r.partial {

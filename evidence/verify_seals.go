@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"proviso.dev/proviso/engine"
@@ -27,21 +29,34 @@ type sealed struct {
 	files      FileList
 }
 
-// readSeals reads every seal and checks its signature. What is left of one counts as one.
+// readSeals reads every seal and checks its signature, and settles at which size the log's root must be known for Tessera's
+// state. What is left of a seal counts as one.
 func (v *verification) readSeals() error {
-	dirs := map[string]bool{}
+	v.stateWanted()
+	there := map[int]bool{}
 	for name := range v.files {
-		if strings.HasPrefix(name, SealsDir+"/") {
-			dirs[path.Dir(name)] = true
+		if n, ok := sealOf(path.Dir(name)); ok {
+			there[n] = true
 		}
 	}
-	v.Seals = len(dirs)
-	for n := 1; n <= v.Seals; n++ {
+	v.Seals = len(there)
+	last := 0
+	for _, n := range slices.Sorted(maps.Keys(there)) {
+		if n != last+1 {
+			v.problem(FileMissing, SealDir(last+1)+"/"+SealStatement, "it is not there, and %s is", SealDir(n))
+		}
+		last = n
 		if s := v.readSeal(n); s != nil {
 			v.seals = append(v.seals, s)
 		}
 	}
 	return nil
+}
+
+// sealOf is the number of the seal that has a folder.
+func sealOf(dir string) (n int, ok bool) {
+	n, err := strconv.Atoi(path.Base(dir))
+	return n, err == nil && n > 0 && dir == SealDir(n)
 }
 
 func (v *verification) readSeal(n int) *sealed {
@@ -111,8 +126,10 @@ func (v *verification) sealedHead(name string) *Checkpoint {
 	return &c
 }
 
-// checkSeals holds the seals against the log and the newest against the files.
+// checkSeals holds the seals against the log and the newest against the files, and Tessera's state against the log, of which
+// seals say nothing once it has grown.
 func (v *verification) checkSeals() error {
+	v.checkState()
 	last := &sealed{}
 	for _, s := range v.seals {
 		if s.head.Origin != "" {
@@ -201,6 +218,9 @@ func (v *verification) compareFiles(s *sealed) error {
 		}
 		last = f.Path
 		listed[f.Path] = true
+		if _, state := stateFiles[f.Path]; state {
+			continue // it was held against the records
+		}
 		info := v.files[f.Path]
 		switch {
 		case info == nil && grows(f.Path) && strings.HasPrefix(f.Path, LogDir+"/"):

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,6 +145,7 @@ func TestNoManifest(t *testing.T) {
 	if v, err := evidence.Verify(fstest.MapFS(f), evidence.Options{}); err == nil {
 		t.Errorf("%+v", v)
 	}
+	maps.DeleteFunc(f, func(name string, _ *fstest.MapFile) bool { return !strings.HasPrefix(name, evidence.ExportDir+"/") })
 	dir := filepath.Join(t.TempDir(), "work")
 	if err := os.CopyFS(dir, fstest.MapFS(f)); err != nil {
 		t.Fatal(err)

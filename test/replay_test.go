@@ -134,7 +134,8 @@ func resign(t *testing.T, dir string, key *cosign.Key, change func(*evidence.Rec
 	must(err)
 	must(os.RemoveAll(filepath.Join(dir, evidence.SealsDir)))
 	width := fmt.Sprint(tree.Size())
-	for name, text := range map[string][]byte{evidence.RecordsFile(0): records.Bytes(), "log/tile/entries/000.p/" + width: entries.Bytes(), "log/tile/0/000.p/" + width: hashes.Bytes(), evidence.CheckpointFile: head} {
+	for name, text := range map[string][]byte{evidence.RecordsFile(0): records.Bytes(), "log/tile/entries/000.p/" + width: entries.Bytes(), "log/tile/0/000.p/" + width: hashes.Bytes(), evidence.CheckpointFile: head,
+		"log/.state/treeState": fmt.Appendf(nil, `{"size":%d,"root":%q}`, tree.Size(), tree.Root())} {
 		must(os.WriteFile(filepath.Join(dir, name), text, 0o600))
 	}
 	// What was there of the shorter log is what the records were.

@@ -45,7 +45,7 @@ JSON of several places is one document after the other, each with its place.`,
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error {
+		RunE: stoppableVerb(func(c *cobra.Command, args []string) error {
 			write := func(w io.Writer, v *evidence.Verified) error { return v.Text(w) }
 			switch output {
 			case "text":
@@ -55,7 +55,7 @@ JSON of several places is one document after the other, each with its place.`,
 				return fmt.Errorf("-o %s: want text or json", output)
 			}
 			return verifyPlaces(c.Context(), s, args, trust, against, write)
-		},
+		}),
 	}
 	f := c.Flags()
 	f.StringVar(&trust, "trust", "", "whom you believe: a public key in PEM, or JSON that names keys with the time and the logs they sign for")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -47,6 +48,9 @@ Exit codes: 0 copied, 1 not copied, or not wholly, 4 refused: the folder does no
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := copyable(args[0]); err != nil {
+				return err
+			}
 			to, err := openCopy(c.Context(), args[1], keep, until)
 			if err != nil {
 				return err
@@ -57,6 +61,26 @@ Exit codes: 0 copied, 1 not copied, or not wholly, 4 refused: the folder does no
 	c.Flags().StringVar(&keep, "keep", "", "how long objects are locked, from when the folder was sealed: 2190d, 6y")
 	c.Flags().StringVar(&until, "until", "", "until when objects are locked: 2032-11-21, or an RFC 3339 time")
 	return c
+}
+
+// copyable checks that a folder is one that a producer wrote, before a bucket is asked anything.
+func copyable(dir string) error {
+	fsys, closer, err := evidence.OpenPath(dir)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	has := func(name string) bool {
+		_, err := fs.Stat(fsys, name)
+		return err == nil
+	}
+	switch {
+	case has(evidence.ProducerFile):
+		return nil
+	case has(evidence.ManifestFile):
+		return fmt.Errorf("%s is an auditor bundle: copy the folder that was written by the producer", dir)
+	}
+	return noEvidence(dir)
 }
 
 // copyTo is a bucket that evidence is copied to, and for how long.
@@ -149,6 +173,8 @@ func (j *judging) copying(ctx context.Context, to, keep string) (*copyTo, error)
 		return nil, errors.New("--keep says how long a copy is locked: name where to with --copy s3://BUCKET/PREFIX")
 	case j.evidence == "":
 		return nil, errors.New("--copy copies evidence: record it with --evidence DIR")
+	case keep == "":
+		return nil, errors.New("say for how long the copy is locked, by --keep 6y: nobody can undo it")
 	}
 	return openCopy(ctx, to, keep, "")
 }

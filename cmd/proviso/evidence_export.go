@@ -93,7 +93,12 @@ func export(ctx context.Context, s streams, folder, output, ref string, o *evide
 		return err
 	}
 	defer closer.Close()
-	v, err := evidence.Verify(fsys, evidence.Options{Now: time.Now()})
+	dir := filepath.Dir(output)
+	if o.Scratch, err = os.MkdirTemp(dir, ".proviso-export-*"); err != nil {
+		return fmt.Errorf("-o %s: write into the folder %s: %w", output, dir, errors.Unwrap(err))
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(o.Scratch)) }()
+	v, err := stoppable(ctx, func() (*evidence.Verified, error) { return evidence.Verify(fsys, evidence.Options{Now: time.Now()}) })
 	if err != nil {
 		return err
 	}
@@ -109,10 +114,6 @@ func export(ctx context.Context, s streams, folder, output, ref string, o *evide
 		return err
 	}
 	o.OSCAL = assessment
-	if o.Scratch, err = os.MkdirTemp(filepath.Dir(output), ".proviso-export-*"); err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(o.Scratch)) }()
 	whole := filepath.Join(o.Scratch, "bundle.tar")
 	f, err := os.OpenFile(whole, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {

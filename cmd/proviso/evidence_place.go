@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
+	"proviso.dev/proviso/engine/inspect/cluster"
 	"proviso.dev/proviso/evidence"
 )
 
@@ -32,10 +34,18 @@ func (j *judging) recordsTo() error {
 
 // recordedOutside checks where --evidence is to be recorded.
 func recordedOutside(dir string) error {
-	if err := outsideEvidence(dir); err != nil {
+	if err := toFolder(dir); err != nil {
 		return fmt.Errorf("--evidence: %w", err)
 	}
 	return nil
+}
+
+// toFolder checks that a name is one to record evidence into.
+func toFolder(name string) error {
+	if name == "-" {
+		return errors.New("- does not stand for standard output here: name a folder")
+	}
+	return outsideEvidence(name)
 }
 
 func isURL(name string) bool { return strings.Contains(name, "://") }
@@ -52,18 +62,22 @@ func toFile(name string) error {
 	return outsideEvidence(name)
 }
 
-// outsideEvidence refuses a target that lies in a folder of evidence: with what is not the log's own it does not verify.
+// outsideEvidence refuses a target that lies in a folder of evidence, or in an unpacked auditor bundle: with what is not its own
+// neither verifies.
 func outsideEvidence(target string) error {
 	// Some follow a link before they go up from it, others take "link/.." away.
 	for _, name := range []string{target, filepath.Clean(target)} {
 		at, err := folderOf(name)
 		if err != nil {
-			return err
+			return fmt.Errorf("find the folder that %s is in: %w (name a place in a folder)", target, err)
 		}
-		for ; !holdsLog(at) && at != filepath.Dir(at); at = filepath.Dir(at) {
-		}
-		if holdsLog(at) {
-			return fmt.Errorf("%s lies in the evidence folder %s: name a place outside of it", target, at)
+		for ; ; at = filepath.Dir(at) {
+			if what := holdsLog(at); what != "" {
+				return fmt.Errorf("%s lies in the %s %s: name a place outside of it", target, what, at)
+			}
+			if at == filepath.Dir(at) {
+				break
+			}
 		}
 	}
 	return nil
@@ -89,12 +103,33 @@ func folderOf(name string) (string, error) {
 	return at, err
 }
 
-// holdsLog reports whether a folder is one of evidence.
-func holdsLog(dir string) bool {
-	for _, name := range []string{evidence.ProducerFile, evidence.CheckpointFile} {
-		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
-			return false
+// holdsLog says what a folder is that nothing may be put into; empty is none.
+func holdsLog(dir string) string {
+	has := func(names ...string) bool {
+		return !slices.ContainsFunc(names, func(name string) bool {
+			_, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name)))
+			return err != nil
+		})
+	}
+	switch {
+	case has(evidence.ProducerFile, evidence.CheckpointFile):
+		return "evidence folder"
+	case has(evidence.ManifestFile, evidence.ManifestStatement):
+		return "unpacked auditor bundle"
+	}
+	return ""
+}
+
+// judgedIn are the clusters of a scan, of what is known by their sources; one that does not say which it is is empty.
+func judgedIn(asked *sources, known map[string]*evidence.Cluster) (all []evidence.Cluster) {
+	for _, in := range asked.inspectors {
+		if live, ok := in.(*cluster.Source); ok {
+			where := evidence.Cluster{}
+			if c := known["cluster:"+live.Name]; c != nil {
+				where = *c
+			}
+			all = append(all, where)
 		}
 	}
-	return true
+	return all
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,21 +54,20 @@ whole, or nothing could be compared, 4 the log names a record that is not there,
 			}
 			r := newReconciling()
 			r.writers = writers
-			for _, dir := range args {
-				if err := r.open(dir); err != nil {
-					return err
+			ctx := c.Context()
+			err := r.toTheEnd(ctx, func() (err error) {
+				for _, dir := range args {
+					if err := r.open(dir); err != nil {
+						return err
+					}
 				}
-			}
-			if key != "" {
-				var err error
-				if r.key, err = openKey(c.Context(), s, key); err != nil {
-					return err
+				if key != "" {
+					if r.key, err = openKey(ctx, s, key); err != nil {
+						return err
+					}
 				}
-			}
-			err := r.run(c.Context(), audit)
-			if r.w != nil {
-				err = errors.Join(err, r.end(c.Context(), err))
-			}
+				return r.run(ctx, audit)
+			})
 			if err != nil {
 				return err
 			}
@@ -153,11 +153,23 @@ type reconciling struct {
 	// unrecorded are the requests that were answered without a record as their events say, by uid.
 	unrecorded map[string]*auditEvent
 	key        *cosign.Key
-	w          *producer.Writer
+	// writing is held by who uses w, which is nil until there is something to write.
+	writing sync.Mutex
+	w       *producer.Writer
 }
 
 func newReconciling() *reconciling {
 	return &reconciling{marks: map[string]bool{}, found: map[string]*foundGap{}, told: map[string]bool{}, unrecorded: map[string]*auditEvent{}}
+}
+
+// toTheEnd reads folders and log, and ends what was written meanwhile. A signal ends the reading at once.
+func (r *reconciling) toTheEnd(ctx context.Context, read func() error) error {
+	_, err := stoppable(ctx, func() (any, error) { return nil, read() })
+	r.writing.Lock() // and never unlocked: what was stopped writes nothing from here on
+	if r.w != nil {
+		err = errors.Join(err, r.end(ctx, err))
+	}
+	return err
 }
 
 // open reads what a folder says of itself, of gaps, and of what was to be judged.
@@ -320,6 +332,8 @@ func (r *reconciling) declare(ctx context.Context, reason string) error {
 	if r.key == nil {
 		return nil
 	}
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	if r.w == nil {
 		var err error
 		if r.w, err = producer.Open(ctx, r.folders[0].dir, producer.Options{Signer: r.key, Kind: "admission", Mode: producer.Strict, Run: rand.Text(), Scope: []string{"reconcile"},
@@ -334,12 +348,14 @@ func (r *reconciling) declare(ctx context.Context, reason string) error {
 	return nil
 }
 
-// end closes the run that gaps were written in, and seals it.
-func (r *reconciling) end(ctx context.Context, failed error) error {
+// end closes the run that gaps were written in, and seals it, though the context may be over.
+func (r *reconciling) end(ctx context.Context, why error) error {
 	reason := "done"
-	if failed != nil {
-		reason = "failed: " + failed.Error()
+	if why != nil {
+		reason = failed(why)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+	defer cancel()
 	_, err := r.w.Append(ctx, evidence.Record{Close: &evidence.Close{Reason: reason}})
 	if err == nil {
 		err = r.w.Seal(ctx, evidence.Seal{}, nil, r.key.Statement)

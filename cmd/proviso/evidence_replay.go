@@ -28,7 +28,7 @@ does not verify is not replayed. Exit codes: 0 all equal, 1 unreadable, 2 someth
 it was erased or left out, or ended by a limit; 4 it does not verify, or a verdict differs.`,
 		Example: "  proviso evidence replay evidence",
 		Args:    oneArg(evidenceWanted),
-		RunE: func(c *cobra.Command, args []string) error {
+		RunE: stoppableVerb(func(c *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
 				return fmt.Errorf("-o %s: want text or json", output)
 			}
@@ -85,7 +85,7 @@ it was erased or left out, or ended by a limit; 4 it does not verify, or a verdi
 				return exitCode(exitIncomplete)
 			}
 			return nil
-		},
+		}),
 	}
 	c.Flags().StringVar(&trust, "trust", "", "whom you believe, as for proviso evidence verify")
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")

@@ -23,7 +23,8 @@ func evidenceRotateCommand(s streams) *cobra.Command {
 		Long: `End a log, and begin the one that goes on under another key. A log has one key for life: the old folder says, signed by
 the old key, which log goes on, and takes no record after that; the new one says, signed by the new key, which log went
 before, and its head. Both are sealed. Nothing else may write to them meanwhile. What does not verify is not ended (exit code
-4). What is cut off goes on when it is called again with the same folders; what is done is not done twice.
+4). What is cut off goes on when it is called again with the same folders; what is done is not done twice. A log in which the
+process was killed while it recorded has a run without an end, and does not get one: verify says so for good (exit code 2).
 
 Neither key makes a reader trust the other, for who stole one could say what he likes: give auditors NEWFOLDER/cosign.pub by
 a way of its own, and say in their trust until when the old key counts ({"keys": [{"publicKey", "notAfter"}, …]}).`,
@@ -41,7 +42,7 @@ a way of its own, and say in their trust until when the old key counts ({"keys":
 			if _, err := os.Stat(filepath.Join(from.dir, evidence.ProducerFile)); err != nil {
 				return fmt.Errorf("%s is no folder of evidence, and there is no log to end: %w", from.dir, err)
 			}
-			if err := outsideEvidence(to.dir); err != nil {
+			if err := toFolder(to.dir); err != nil {
 				return err
 			}
 			if isURL(to.dir) {
@@ -65,10 +66,12 @@ a way of its own, and say in their trust until when the old key counts ({"keys":
 	return c
 }
 
-// handing is a folder and its key.
+// handing is a folder, its key, the cluster it is of, nil for none, and the origin of the log that its log is to go on from.
 type handing struct {
-	dir string
-	key *cosign.Key
+	dir     string
+	key     *cosign.Key
+	cluster *evidence.Cluster
+	before  string
 }
 
 // rotate hands a log over. All that can be wrong is found before anything is written; what an earlier call did is not done
@@ -87,6 +90,7 @@ func rotate(ctx context.Context, s streams, from, to handing) (err error) {
 	if err != nil {
 		return err
 	}
+	to.before = old.Producer.Origin
 	var head []byte
 	if old.Next != nil {
 		next, err := to.goesOn(s, old)
@@ -101,16 +105,20 @@ func rotate(ctx context.Context, s streams, from, to handing) (err error) {
 			return err
 		}
 	}
-	goesOn, err := to.open(ctx, "")
-	if err != nil {
+	if from.cluster, err = from.of(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, goesOn.Close(ctx, "failed")) }()
+	to.cluster = from.cluster
 	if head == nil {
-		if head, err = from.handOver(ctx, goesOn.Key().VerifierKey(goesOn.Origin())); err != nil {
+		if head, err = from.handOver(ctx, s, to); err != nil {
 			return err
 		}
 	}
+	goesOn, err := to.open(ctx, s, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = ends(ctx, goesOn, err) }()
 	before, err := evidence.OpenCheckpoint(head, oldKey, old.Producer.Origin)
 	if err != nil {
 		return err
@@ -166,8 +174,14 @@ func (h handing) goesOn(s streams, old *evidence.Verified) (*evidence.Verified, 
 			return nil, err
 		}
 		v, err := h.verified(s)
-		if err != nil || v.Producer.Origin == old.Next.Origin {
-			return v, err
+		if err != nil {
+			return nil, err
+		}
+		if v.Producer.Origin == old.Next.Origin {
+			if v.Before != nil && v.Before.Origin == h.before {
+				return v, nil
+			}
+			return v, h.mayGoOn(v)
 		}
 	}
 	return nil, fmt.Errorf("the log was handed over to %s: name the folder of that one", old.Next.Origin)
@@ -190,19 +204,103 @@ func (h handing) ended(key *evidence.Key, v *evidence.Verified) ([]byte, error) 
 	return head, nil
 }
 
-// handOver ends the log, and returns its head.
-func (h handing) handOver(ctx context.Context, next string) (_ []byte, err error) {
-	w, err := h.open(ctx, next)
+// of is the cluster that the log is of, which the one that goes on is of too.
+func (h handing) of() (cluster *evidence.Cluster, err error) {
+	fsys, closer, err := evidence.OpenPath(h.dir)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, w.Close(ctx, "failed")) }()
+	defer closer.Close()
+	folder, err := evidence.OpenFolder(fsys)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	for rec, err := range folder.Records() {
+		if err != nil {
+			return nil, err
+		}
+		if c := rec.Cluster; rec.Open != nil && c != nil && c.UID != "" {
+			cluster = c
+		}
+	}
+	return cluster, nil
+}
+
+// handOver ends the log, and returns its head. The folder of the one that goes on is made when nobody else can write to this
+// one, and has no record before this one has its end: what is cut off until then leaves nothing in it that does not verify.
+func (h handing) handOver(ctx context.Context, s streams, to handing) (_ []byte, err error) {
+	next := ""
+	w, err := h.open(ctx, s, func() (_ string, err error) {
+		next, err = to.found(ctx, s)
+		return next, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = ends(ctx, w, err) }()
 	return h.end(ctx, w, evidence.KeyChange{Next: next})
 }
 
-func (h handing) open(ctx context.Context, next string) (*producer.Writer, error) {
-	return producer.Open(ctx, h.dir, producer.Options{Signer: h.key, Kind: "admission", Mode: producer.Strict, Run: rand.Text(), Scope: []string{"rotate"}, Next: next,
-		Engine: evidence.Engine{Version: versionText(), Program: programDigest()}})
+// mayGoOn checks that the log of the folder can go on from the other: a log goes on from one, and ends once.
+func (h handing) mayGoOn(v *evidence.Verified) error {
+	if v.Next != nil {
+		return fmt.Errorf("%s was handed over itself, to %s: name a folder of its own", h.dir, v.Next.Origin)
+	}
+	if v.Before != nil && v.Before.Origin != h.before {
+		return fmt.Errorf("%s goes on from %s already: name a folder of its own", h.dir, v.Before.Origin)
+	}
+	return nil
+}
+
+// found makes the folder, or checks the one that is there, and returns the verifier key of its log, which goes on from another.
+func (h handing) found(ctx context.Context, s streams) (string, error) {
+	if _, err := os.Stat(filepath.Join(h.dir, evidence.ProducerFile)); err == nil {
+		if _, err := h.signs("--new-key"); err != nil {
+			return "", err
+		}
+		v, err := h.verified(s)
+		if err == nil {
+			err = h.mayGoOn(v)
+		}
+		if err != nil {
+			return "", err
+		}
+		there, err := h.of()
+		if err != nil {
+			return "", err
+		}
+		if there != nil && (h.cluster == nil || there.UID != h.cluster.UID) {
+			return "", fmt.Errorf("%s is evidence of the cluster with UID %s, and the log that ends is not: name a folder of its own", h.dir, there.UID)
+		}
+	}
+	return producer.Found(ctx, h.dir, h.options())
+}
+
+func (h handing) open(ctx context.Context, s streams, next func() (string, error)) (*producer.Writer, error) {
+	o := h.options()
+	o.Next = next
+	w, err := producer.Open(ctx, h.dir, o)
+	if err == nil && w.Unclosed() {
+		fmt.Fprintf(s.err, "proviso: note: %s: the run before was cut off and has no end: evidence verify says so for good (exit code 2)\n", h.dir)
+	}
+	return w, err
+}
+
+func (h handing) options() producer.Options {
+	return producer.Options{Signer: h.key, Kind: "admission", Mode: producer.Strict, Run: rand.Text(), Scope: []string{"rotate"}, Cluster: h.cluster,
+		Engine: evidence.Engine{Version: versionText(), Program: programDigest()}}
+}
+
+// ends closes a log though the context may be over, and says in it what went wrong.
+func ends(ctx context.Context, w *producer.Writer, err error) error {
+	reason := "done"
+	if err != nil {
+		reason = failed(err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+	defer cancel()
+	return errors.Join(err, w.Close(ctx, reason))
 }
 
 // end records what binds the log to the other, seals, and returns the log's head.

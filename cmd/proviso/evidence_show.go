@@ -30,14 +30,14 @@ Nothing is verified: that is what proviso evidence verify is for.`,
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			wanted := map[uint64]bool{}
+		RunE: stoppableVerb(func(_ *cobra.Command, args []string) error {
+			var wanted []uint64
 			for _, text := range args[1:] {
 				n, err := strconv.ParseUint(text, 10, 64)
 				if err != nil {
 					return fmt.Errorf("%q is no number of a record", text)
 				}
-				wanted[n] = true
+				wanted = append(wanted, n)
 			}
 			fsys, closer, err := evidence.OpenPath(args[0])
 			if err != nil {
@@ -56,7 +56,7 @@ Nothing is verified: that is what proviso evidence verify is for.`,
 				return showWhole(s.out, folder, wanted)
 			}
 			return listRecords(s.out, folder)
-		},
+		}),
 	}
 }
 
@@ -220,15 +220,19 @@ type shown struct {
 	Erased []string `json:"erased,omitempty"`
 }
 
-func showWhole(w io.Writer, folder *evidence.Folder, wanted map[uint64]bool) error {
+func showWhole(w io.Writer, folder *evidence.Folder, wanted []uint64) error {
+	missing := map[uint64]bool{}
+	for _, n := range wanted {
+		missing[n] = true
+	}
 	for rec, err := range folder.Records() {
 		if err != nil {
 			return err
 		}
-		if !wanted[rec.Seq] {
+		if !missing[rec.Seq] {
 			continue
 		}
-		delete(wanted, rec.Seq)
+		delete(missing, rec.Seq)
 		one := shown{Digest: string(rec.Digest), Record: &rec.Record}
 		if d := rec.Decision; d != nil {
 			if one.Input, err = folder.Input(d.Input); err != nil && !errors.Is(err, evidence.ErrErased) {
@@ -253,8 +257,10 @@ func showWhole(w io.Writer, folder *evidence.Folder, wanted map[uint64]bool) err
 			return err
 		}
 	}
-	for n := range wanted {
-		return fmt.Errorf("there is no record %d", n)
+	for _, n := range wanted {
+		if missing[n] {
+			return fmt.Errorf("there is no record %d", n)
+		}
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	if err != nil {
 		return err
 	}
-	earlier, err := j.since(s, &selection)
+	earlier, err := stoppable(ctx, func() (*earlier, error) { return j.since(s, &selection) })
 	if err != nil {
 		return err
 	}
@@ -86,14 +86,15 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	}
 	var stdin []byte
 	if slices.Contains(paths, "-") || slices.Contains(j.facts, "-") {
-		if stdin, err = manifest.ReadStdin(s.in); err != nil {
+		if stdin, err = stoppable(ctx, func() ([]byte, error) { return manifest.ReadStdin(s.in) }); err != nil {
 			return err
 		}
 	}
-	outs, closeAll, err := j.open(s.out, chosen.mark(), slices.Concat(paths, j.facts, []string{j.profile, "proviso.yaml"}))
+	outs, err := j.open(s.out, chosen.mark(), slices.Concat(paths, j.facts, []string{j.profile, "proviso.yaml"}))
 	if err != nil {
 		return err
 	}
+	defer outs.discard()
 	asked := &sources{paths: paths}
 	if operation == "" {
 		if asked, err = openSources(ctx, paths, set, j.sample); err != nil {
@@ -103,7 +104,9 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 	for _, note := range asked.notes {
 		fmt.Fprintf(s.err, "proviso: note: %s\n", note)
 	}
-	held, err := manifest.Hold(append(slices.Clone(asked.paths), j.facts...)...)
+	held, err := stoppable(ctx, func() (map[string][]byte, error) {
+		return manifest.Hold(append(slices.Clone(asked.paths), j.facts...)...)
+	})
 	if err != nil {
 		return err
 	}
@@ -126,7 +129,7 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 			return err
 		}
 		if err := rec.list(ctx, joined(in, selection.Profile, now)); err != nil {
-			return rec.abandon(context.WithoutCancel(ctx), fmt.Errorf("record: %w", err))
+			return rec.abandon(ctx, fmt.Errorf("record: %w", err))
 		}
 		inspected = rec.withTrouble(facts.Trouble)
 	case operation == "":
@@ -143,13 +146,13 @@ func (j *judging) judge(ctx context.Context, s streams, paths []string, operatio
 		stop := progress(s.err, &r)
 		defer stop()
 	}
-	trailer, err := report.Tee(r, outs...)
+	trailer, err := report.Tee(r, outs.write...)
 	if rec != nil {
 		if bad := rec.finish(ctx, trailer); bad != nil {
-			return errors.Join(bad, closeAll())
+			return errors.Join(bad, outs.keep())
 		}
 	}
-	if err := errors.Join(err, closeAll()); err != nil {
+	if err := errors.Join(err, outs.keep()); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	if ctx.Err() != nil {
@@ -245,17 +248,15 @@ func (j *judging) exit(t engine.Trailer) int {
 
 // open makes the outputs. A file is written beside its name and takes it when it is whole, unless something other than a
 // file stands there, a pipe or a device, which is written to as it is.
-func (j *judging) open(stdout io.Writer, profile report.Profile, inputs []string) (outs []func(engine.Report) error, closeAll func() error, err error) {
+func (j *judging) open(stdout io.Writer, profile report.Profile, inputs []string) (*reportOutputs, error) {
 	outputs := j.outputs
 	if len(outputs) == 0 {
 		outputs = []string{"text"}
 	}
-	var files []*outputFile
-	fail := func(format string, args ...any) ([]func(engine.Report) error, func() error, error) {
-		for _, f := range files {
-			f.discard()
-		}
-		return nil, nil, fmt.Errorf(format, args...)
+	outs := &reportOutputs{}
+	fail := func(format string, args ...any) (*reportOutputs, error) {
+		outs.discard()
+		return nil, fmt.Errorf(format, args...)
 	}
 	taken := map[string]bool{}
 	for _, o := range outputs {
@@ -278,21 +279,42 @@ func (j *judging) open(stdout io.Writer, profile report.Profile, inputs []string
 		options := report.Options{All: j.all, Version: versionText(), Profile: profile}
 		w := stdout
 		if toFile {
+			if j.evidence != "" && liesIn(j.evidence, file) {
+				return fail("-o %s: it lies in %s, the folder of --evidence: name a place outside of it", o, j.evidence)
+			}
 			f, err := createOutput(file, inputs)
 			if err != nil {
 				return fail("-o %s: %w", o, err)
 			}
-			files, w = append(files, f), f
+			outs.files, w = append(outs.files, f), f
 		} else {
 			options.Color, options.Width = colors(j.color, stdout)
 		}
-		outs = append(outs, func(r engine.Report) error { return format(w, r, options) })
+		outs.write = append(outs.write, func(r engine.Report) error { return format(w, r, options) })
 	}
-	return outs, func() error {
-		var errs []error
-		for _, f := range files {
-			errs = append(errs, f.keep())
-		}
-		return errors.Join(errs...)
-	}, nil
+	return outs, nil
+}
+
+// reportOutputs are what a report is written by, and the files it goes to that have not their names yet.
+type reportOutputs struct {
+	write []func(engine.Report) error
+	files []*outputFile
+}
+
+// keep gives the files their names.
+func (o *reportOutputs) keep() error {
+	var errs []error
+	for _, f := range o.files {
+		errs = append(errs, f.keep())
+	}
+	o.files = nil
+	return errors.Join(errs...)
+}
+
+// discard takes away the files that were not kept.
+func (o *reportOutputs) discard() {
+	for _, f := range o.files {
+		f.discard()
+	}
+	o.files = nil
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // schedules name time zones, and not every machine has their data
@@ -38,9 +37,8 @@ func main() {
 		debug.SetGCPercent(400)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
-	stop()
-	os.Exit(code)
+	context.AfterFunc(ctx, stop) // the first signal ends what is done in order, a second one kills
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // streams are where a command reads and writes: results to out, all else to err.
@@ -55,7 +53,7 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func run(ctx context.Context, args []string, s streams) int {
-	err := rootCommand(args, s).ExecuteContext(ctx)
+	err := interrupted(ctx, guarded(func() error { return rootCommand(args, s).ExecuteContext(ctx) }))
 	var code exitCode
 	switch {
 	case err == nil:
@@ -68,6 +66,16 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	fmt.Fprintln(s.err)
 	return exitTrouble
+}
+
+// guarded makes an error of a panic, which would end the program with 2: the word for what is incomplete.
+func guarded(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("this is an error of the program, and says nothing of what it read: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 func rootCommand(args []string, s streams) *cobra.Command {
@@ -100,28 +108,8 @@ Start with: proviso demo`,
 			c.Args = cobra.ArbitraryArgs
 		}
 	}
+	eachOnce(root)
 	return root
-}
-
-// noneEmpty refuses a flag that was given and is empty: by --trust "$TRUST" nobody means to trust no one where TRUST is not
-// set. --velero-user may be: it is a list, and then nobody is on it.
-func noneEmpty(c *cobra.Command, _ []string) error {
-	for _, f := range visited(c.Flags().Visit) {
-		empty := f.Value.Type() == "string" && f.Value.String() == ""
-		if list, ok := f.Value.(interface{ GetSlice() []string }); ok {
-			empty = slices.Contains(list.GetSlice(), "")
-		}
-		if empty {
-			return fmt.Errorf("--%s is empty: name what it is to be, or leave it out", f.Name)
-		}
-	}
-	return nil
-}
-
-// visited are what a function visits.
-func visited[T any](visit func(func(T))) (all []T) {
-	visit(func(one T) { all = append(all, one) })
-	return all
 }
 
 // noVerb is what a command does that only holds others: help where nothing is asked, an error where something is that it

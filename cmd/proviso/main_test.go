@@ -7,7 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// No verb takes a flag that is given and empty as one that is not given, nor will any that comes later.
+// No verb takes a flag that is given and empty as one that is not given, nor the last of two values where it wants one, nor
+// will any that comes later.
 func TestFlagsAreNotEmpty(t *testing.T) {
 	root := rootCommand(nil, streams{})
 	checked := 0
@@ -23,6 +24,7 @@ func TestFlagsAreNotEmpty(t *testing.T) {
 			if err := noneEmpty(c, nil); err != nil {
 				t.Errorf("%s without flags: %v", c.CommandPath(), err)
 			}
+			one, ofOneValue := f.Value.(*once)
 			was := f.Value.String()
 			if err := c.Flags().Set(f.Name, ""); err != nil {
 				t.Fatal(err)
@@ -31,9 +33,12 @@ func TestFlagsAreNotEmpty(t *testing.T) {
 				t.Errorf("%s --%s '': %v", c.CommandPath(), f.Name, err)
 			}
 			checked++
+			if err := c.Flags().Set(f.Name, "x"); (err != nil) != ofOneValue {
+				t.Errorf("%s --%s, given twice: %v", c.CommandPath(), f.Name, err)
+			}
 			if f.Value.Type() == "stringArray" {
 				f.Value.(interface{ Replace([]string) error }).Replace(nil)
-			} else if err := f.Value.Set(was + "x"); err != nil {
+			} else if err := one.flagValue.Set(was + "x"); err != nil {
 				t.Fatal(err)
 			}
 		}

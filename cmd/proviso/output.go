@@ -63,6 +63,16 @@ func within(folder, file string) bool {
 	return errors.Join(err, err2, err3) == nil && filepath.IsLocal(rel)
 }
 
+// liesIn reports whether a file lies in a folder, which may not be there yet, by their names or where links lead.
+func liesIn(folder, file string) bool {
+	if within(folder, file) {
+		return true
+	}
+	there, err := filepath.EvalSymlinks(folder)
+	at, err2 := folderOf(file)
+	return errors.Join(err, err2) == nil && within(there, at)
+}
+
 // reportOf reports whether a file is what an earlier run wrote, or of a kind that is never judged.
 func reportOf(file string) bool {
 	if !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {

@@ -45,8 +45,9 @@ type readReports struct {
 	backups map[backupName]map[string]*scanned
 	// doubts are what the newest scan of a source did not read and belongs to no backup: others may be behind it.
 	doubts map[string]string
-	// simulated counts the scans that judged by another clock: they are passed over.
-	simulated int
+	// simulated counts the scans that judged by another clock: they are passed over. CutOff counts those that did not end: they
+	// mend nothing.
+	simulated, cutOff int
 	// err is why nothing is known.
 	err error
 }
@@ -96,7 +97,7 @@ func (r *reports) keep(ctx context.Context, every time.Duration, log *slog.Logge
 	if r.trust == nil {
 		log.Warn("who signs the reports of scans is not established: whoever can write them is believed (name the key with --trust)", "dir", r.dir)
 	}
-	told, simulated := "", 0
+	told, simulated, cutOff := "", 0, 0
 	for {
 		err := r.read()
 		if text := fmt.Sprint(err); text != told && err != nil {
@@ -108,6 +109,11 @@ func (r *reports) keep(ctx context.Context, every time.Duration, log *slog.Logge
 		if n := r.state.Load().simulated; n != simulated {
 			if simulated = n; n > 0 {
 				log.Warn("scans that judged by another clock (scan --now) are passed over: they prove no age", "dir", r.dir, "scans", n)
+			}
+		}
+		if n := r.state.Load().cutOff; n != cutOff {
+			if cutOff = n; n > 0 {
+				log.Warn("of scans that did not end only what they found wrong counts, until one that ends says otherwise", "dir", r.dir, "scans", n)
 			}
 		}
 		select {

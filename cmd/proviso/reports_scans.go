@@ -80,17 +80,26 @@ func (n backupName) lastScan(found map[string]*scanned) map[string]any {
 
 // scans takes what the scans said, the oldest first.
 func (r *readReports) scans(folder *evidence.Folder, v *evidence.Verified) error {
-	scans := v.Scans()
+	scans, cutOff := v.Scans()
+	for i := range cutOff {
+		cutOff[i].Last = min(cutOff[i].Last, v.Head.Size-1) // what nobody signed says nothing
+	}
+	r.cutOff = len(cutOff)
+	done := map[uint64]bool{}
+	for _, run := range scans {
+		done[run.First] = true
+	}
+	scans = slices.SortedFunc(slices.Values(append(scans, cutOff...)), func(a, b evidence.Run) int { return cmp.Compare(a.First, b.First) })
 	var this *runReports
 	for rec, err := range folder.Records() {
 		if err != nil {
 			return err
 		}
-		if len(scans) == 0 || rec.Seq < scans[0].First {
+		if len(scans) == 0 || rec.Seq < scans[0].First || rec.Seq >= v.Head.Size {
 			continue
 		}
 		if rec.Seq == scans[0].First {
-			this = &runReports{run: &scans[0], found: map[backupName]map[string]*scanned{}, sources: map[string]bool{}, policies: map[string]bool{}}
+			this = &runReports{run: &scans[0], cutOff: !done[rec.Seq], found: map[backupName]map[string]*scanned{}, sources: map[string]bool{}, policies: map[string]bool{}}
 		}
 		if err := this.take(folder, &rec.Record); err != nil {
 			return err
@@ -115,8 +124,8 @@ type runReports struct {
 	holes []*evidence.Hole
 	// sources are what it looked at, policies those that judged a backup.
 	sources, policies map[string]bool
-	// simulated is whether it judged by another clock.
-	simulated bool
+	// simulated is whether it judged by another clock, cutOff whether it did not end as it should.
+	simulated, cutOff bool
 }
 
 func (r *runReports) take(folder *evidence.Folder, rec *evidence.Record) error {
@@ -214,13 +223,22 @@ func (r *readReports) add(run *runReports) {
 			r.backups[name] = map[string]*scanned{}
 		}
 		for source, b := range found {
-			if r.backups[name][source] == nil {
-				r.backups[name][source] = &scanned{said: map[saidOf]said{}}
+			before := r.backups[name][source]
+			if run.cutOff && before != nil {
+				before.worsen(b)
+				continue
 			}
-			r.backups[name][source].add(b)
+			if before == nil {
+				before = &scanned{said: map[saidOf]said{}}
+				r.backups[name][source] = before
+			}
+			before.add(b)
+			before.whole = before.whole && !run.cutOff
 		}
 	}
-	r.gone(run)
+	if !run.cutOff {
+		r.gone(run)
+	}
 	r.unread(run)
 }
 
@@ -238,6 +256,16 @@ func (b *scanned) add(next *scanned) {
 		b.at, b.run, b.looked, b.whole = next.at, next.run, next.looked, next.whole
 	} else {
 		b.whole = b.whole && next.whole
+	}
+}
+
+// worsen takes in what a scan of the source that did not end found worse than it was. What else it would have found nobody knows.
+func (b *scanned) worsen(next *scanned) {
+	b.whole = b.whole && next.whole
+	for of, s := range next.said {
+		if s.outcome > b.said[of].outcome {
+			b.said[of], b.whole = s, false
+		}
 	}
 }
 
@@ -275,10 +303,12 @@ func (r *readReports) gone(run *runReports) {
 // unread lays what was not read to the backup in whose folder it lies, and to every backup of its source that was judged where
 // it lies in none: others may be behind it then.
 func (r *readReports) unread(run *runReports) {
-	for source := range run.sources {
-		delete(r.doubts, source)
+	if !run.cutOff {
+		for source := range run.sources {
+			delete(r.doubts, source)
+		}
+		delete(r.doubts, "")
 	}
-	delete(r.doubts, "")
 	for _, hole := range run.holes {
 		var own, same []*scanned
 		for _, found := range r.backups {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 )
 
 // scanOf is a scan of some day, a line for each thing it says: SOURCE KIND POLICY=VERDICT… of a backup named b, or of another
-// where the kind says KIND/NAME; SOURCE hole FILE; SOURCE problem KIND; SOURCE scope.
+// where the kind says KIND/NAME; SOURCE hole FILE; SOURCE problem KIND; SOURCE scope; cut off, of a scan that did not end.
 func scanOf(day int, lines ...string) *runReports {
 	r := &runReports{run: &evidence.Run{ID: fmt.Sprint("run-", day), Start: time.Date(2026, 11, day, 0, 0, 0, 0, time.UTC)},
 		found: map[backupName]map[string]*scanned{}, sources: map[string]bool{}, policies: map[string]bool{}}
@@ -29,6 +30,10 @@ func scanOf(day int, lines ...string) *runReports {
 		source, kind := words[0], words[1]
 		if kind == "hole" {
 			r.hole(&evidence.Hole{Source: strings.Trim(source, "-"), File: words[2], Kind: unreadKinds[engine.Hole], Reason: "cut short"})
+			continue
+		}
+		if line == "cut off" {
+			r.cutOff = true
 			continue
 		}
 		if kind == "scope" {
@@ -101,6 +106,18 @@ func TestWhatWasSaidOfABackupStands(t *testing.T) {
 		"it is in another bucket alone":           {[][]string{{"s3 BackupContents p=fail", "dev BackupContents p=pass"}, {"s3 BackupContents/c p=pass"}}, "complete 1"},
 		"others are there, by other policies":     {[][]string{{"s3 BackupContents p=fail"}, {"s3 BackupContents/c q=pass"}}, "complete 1 fails p"},
 		"others are there, not looked into":       {[][]string{{"s3 BackupContents p=fail"}, {"s3 Backup/c p=pass"}}, "complete 1 fails p"},
+		"cut off, and fails":                      {[][]string{{sound}, {"cut off", "s3 BackupContents p=fail"}}, "incomplete 1 fails p"},
+		"cut off, and unknown":                    {[][]string{{sound}, {"cut off", "s3 BackupContents p=unknown"}}, "incomplete 1 unknowns p"},
+		"cut off, and was waived":                 {[][]string{{"s3 BackupContents p=waived-fail"}, {"cut off", "s3 BackupContents p=fail"}}, "incomplete 1 fails p"},
+		"cut off, and is waived":                  {[][]string{{"s3 BackupContents p=fail"}, {"cut off", "s3 BackupContents p=waived-fail"}}, "complete 1 fails p"},
+		"cut off, and sound":                      {[][]string{{"s3 BackupContents p=fail"}, {"cut off", sound}}, "complete 1 fails p"},
+		"cut off, and as before":                  {[][]string{{sound}, {"cut off", sound}}, "complete 1"},
+		"cut off, and cannot be judged":           {[][]string{{sound}, {"cut off", "s3 problem RestorePlan"}}, "incomplete 1"},
+		"cut off, and others are there":           {[][]string{{"s3 BackupContents p=fail"}, {"cut off", "s3 BackupContents/c p=pass"}}, "complete 1 fails p"},
+		"cut off, and scanned again":              {[][]string{{sound}, {"cut off", "s3 BackupContents p=fail"}, {sound}}, "complete 3"},
+		"cut off, and never scanned before":       {[][]string{{"cut off", sound}}, "incomplete 1"},
+		"cut off, and something was not read":     {[][]string{{sound}, {"cut off", "s3 hole backups/b/x"}}, "incomplete 1"},
+		"cut off, and all may be there":           {[][]string{{"s3 hole elsewhere"}, {"cut off", "s3 BackupContents/c p=pass"}}, "unknown"},
 		"others are there, not all was read":      {[][]string{{"s3 BackupContents p=fail"}, {"s3 BackupContents/c p=pass", "s3 hole elsewhere"}}, "incomplete 1 fails p"},
 	} {
 		state := &readReports{backups: map[backupName]map[string]*scanned{}, doubts: map[string]string{}}
@@ -157,6 +174,57 @@ func TestAScanByOtherPoliciesMendsNothing(t *testing.T) {
 		}
 	}
 	t.Errorf("the failure is gone: %v", last)
+}
+
+// interruptedScan is a second scan, interrupted once it has recorded that a policy fails.
+func interruptedScan(t *testing.T) {
+	t.Helper()
+	failing := regexp.MustCompile(`"policy":"completeness/no-volume-skipped","digest":"[^"]*","severity":"[^"]*","verdict":"fail"`)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	out := &endingLog{words: "no-volume-skipped", end: func() {
+		defer interrupt()
+		for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(time.Millisecond) {
+			if raw, err := os.ReadFile(filepath.Join("evidence", evidence.RecordsFile(0))); err == nil && len(failing.FindAll(raw, -1)) >= 2 {
+				return
+			}
+		}
+		t.Error("the failure is not recorded")
+	}}
+	var errs bytes.Buffer
+	if code := run(ctx, []string{"scan", "velero:d/velero", "--evidence", "evidence", "-q", "-o", "json"}, streams{strings.NewReader(""), out, &errs}); code != exitTrouble || !strings.Contains(errs.String(), "interrupted") {
+		t.Fatalf("exit code %d, %s", code, errs.String())
+	}
+}
+
+// A failure that a scan recorded stands though the scan was interrupted, and whoever serves is told of such scans.
+func TestAScanThatDidNotEndMendsNothing(t *testing.T) {
+	proviso := scanning(t)
+	write(t, "waived.yaml", `waivers: [{id: W, policy: completeness/no-volume-skipped, owner: o, reason: r, approver: a, expires: "2099-01-01", subjects: {name: `+demoBackup+`}}]`)
+	put(t, "another.yaml", "{apiVersion: velero.io/v1, kind: Backup, metadata: {name: another, namespace: velero}, spec: {ttl: 720h}}")
+	proviso("scan", "velero:d/velero", "--evidence", "evidence", "--profile", "waived.yaml", "-q")
+	interruptedScan(t)
+	proviso("scan", "another.yaml", "--evidence", "evidence", "-q")
+	ctx, end := context.WithTimeout(t.Context(), 30*time.Second)
+	defer end()
+	log := &endingLog{words: "did not end", end: end}
+	r := &reports{dir: "evidence", now: time.Now}
+	if err := r.keep(ctx, time.Hour, slog.New(slog.NewTextHandler(log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "scans=1") {
+		t.Errorf("it does not say that a scan did not end: %s", log.String())
+	}
+	if last, _, err := r.ask(t, demoBackup); last["complete"] != false || policiesOf(last["fails"]) == "" || policiesOf(last["waived"]) != "" {
+		t.Errorf("what an interrupted scan found is gone: %v %v", last, err)
+	}
+	proviso("scan", "velero:d/velero", "--evidence", "evidence", "--profile", "waived.yaml", "-q")
+	if err := r.read(); err != nil {
+		t.Fatal(err)
+	}
+	if last, _, _ := r.ask(t, demoBackup); last["complete"] != true || !strings.Contains(policiesOf(last["waived"]), "no-volume-skipped") {
+		t.Errorf("a scan that ended says otherwise: %v", last)
+	}
 }
 
 // An older copy of the folder, or one of another signer, is not believed once the folder was read.

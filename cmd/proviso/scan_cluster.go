@@ -29,6 +29,7 @@ func identified(ctx context.Context, s streams, p *bundles.Profile, asked *sourc
 		within, cancel := context.WithTimeout(ctx, askWithin)
 		uid, err := live.UID(within)
 		cancel()
+		asked.facts.earlier.told(source, uid, err)
 		if err != nil {
 			fmt.Fprintf(s.err, "proviso: warning: %s: the evidence will not say which cluster it is: %s\n", source, printable(err.Error()))
 		}

@@ -12,13 +12,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"proviso.dev/proviso/evidence"
 )
 
-// apiServer is one that holds a schedule; without a uid nobody may ask which cluster it is.
-func apiServer(t *testing.T, uid string) (address string) {
+// apiServer is one that holds a schedule; without a uid nobody may ask which cluster it is. It counts who does.
+func apiServer(t *testing.T, uid string, asked *atomic.Int32) (address string) {
 	t.Helper()
 	answers := map[string]string{
 		"/api": `{"kind":"APIGroupDiscoveryList","items":[]}`,
@@ -30,6 +31,9 @@ func apiServer(t *testing.T, uid string) (address string) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, ok := answers[r.URL.Path]
+		if strings.HasSuffix(r.URL.Path, "/kube-system") {
+			asked.Add(1)
+		}
 		w.Header().Set("Content-Type", "application/json")
 		switch {
 		case !ok:
@@ -51,7 +55,7 @@ func TestScanSaysWhichCluster(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	kubeconfig := "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters:\n"
-	for name, address := range map[string]string{"a": apiServer(t, "uid-a"), "b": apiServer(t, "uid-b"), "closed": apiServer(t, "")} {
+	for name, address := range map[string]string{"a": apiServer(t, "uid-a", new(atomic.Int32)), "b": apiServer(t, "uid-b", new(atomic.Int32)), "closed": apiServer(t, "", new(atomic.Int32))} {
 		kubeconfig += fmt.Sprintf("- {name: %s, cluster: {server: %q}}\n", name, address)
 	}
 	kubeconfig += "contexts:\n"

@@ -52,6 +52,9 @@ type listedItem struct {
 
 // beginRecording opens the folder, and puts the policies into force.
 func (j *judging) beginRecording(ctx context.Context, s streams, in bundles.Selection, asked *sources, set *engine.Set, h engine.Header) (*recording, error) {
+	if err := producer.Recordable(j.evidence); err != nil {
+		return nil, fmt.Errorf("open evidence %s: %w", j.evidence, err)
+	}
 	key, err := openKey(ctx, s, j.key)
 	if err != nil {
 		return nil, err
@@ -65,7 +68,7 @@ func (j *judging) beginRecording(ctx context.Context, s streams, in bundles.Sele
 	r.clusters, where = identified(ctx, s, in.Profile, asked)
 	program := evidence.Engine{Version: versionText(), Program: programDigest()}
 	r.seal = evidence.Seal{Run: rand.Text(), Kind: "scan", Engine: program, Started: time.Now().UTC(), Scope: h.Scope, Simulated: h.Simulated, PolicySet: set.Digest()}
-	r.Writer, err = producer.Open(ctx, j.evidence, producer.Options{Signer: key, Kind: "scan", Run: r.seal.Run, Scope: h.Scope, Cluster: where, Engine: program,
+	r.Writer, err = producer.Open(ctx, j.evidence, producer.Options{Signer: key, Kind: "scan", Run: r.seal.Run, Scope: h.Scope, Cluster: where, Clusters: judgedIn(asked, r.clusters), Engine: program,
 		Now: time.Now, OnTrouble: func(err error) { fmt.Fprintf(s.err, "proviso: evidence: %v\n", err) }})
 	if err != nil {
 		return nil, err
@@ -91,16 +94,23 @@ const mostReason = 500
 
 // abandon ends a recording that failed, though the context may be over.
 func (r *recording) abandon(ctx context.Context, err error) error {
+	err = interrupted(ctx, err)
 	if r.spool != nil {
 		err = errors.Join(err, r.spool.Close())
 	}
-	reason := "failed: " + err.Error()
-	if len(reason) > mostReason {
-		reason = strings.ToValidUTF8(reason[:mostReason], "") + " …"
-	}
+	reason := failed(err)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.within)
 	defer cancel()
 	return errors.Join(err, r.Close(ctx, reason))
+}
+
+// failed is what a Close says of why: one line, bounded.
+func failed(err error) string {
+	reason := "failed: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	if len(reason) > mostReason {
+		reason = strings.ToValidUTF8(reason[:mostReason], "") + " …"
+	}
+	return reason
 }
 
 // signed waits until all that was recorded is signed, for as long as nothing is wrong or the log goes on all the same.
@@ -331,7 +341,7 @@ func (r *recording) finish(ctx context.Context, t engine.Trailer) error {
 	}
 	switch {
 	case ctx.Err() != nil && (r.err == nil || errors.Is(r.err, context.Canceled)):
-		return r.abandon(ctx, errors.New("interrupted"))
+		return r.abandon(ctx, errInterrupted)
 	case more > 0:
 		return r.abandon(ctx, fmt.Errorf("record: %w (and %d records after it)", r.err, more))
 	case r.err != nil:

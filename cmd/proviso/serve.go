@@ -172,7 +172,7 @@ func (v *serving) run(ctx context.Context, s streams) error {
 	}
 	reason := "stopped"
 	if err != nil {
-		reason = "failed: " + err.Error()
+		reason = failed(err)
 	}
 	return errors.Join(err, records.close(reason))
 }
@@ -257,6 +257,9 @@ func (v *serving) lastScans() (*reports, error) {
 			return nil, errors.New("--trust says whom to believe about scans: name their evidence with --reports")
 		}
 		return nil, nil
+	}
+	if isURL(v.reports) {
+		return nil, fmt.Errorf("--reports %s: they are read from a folder: name one that proviso scan --evidence writes", v.reports)
 	}
 	o, err := verifyOptions(v.trust, nil)
 	return &reports{dir: v.reports, trust: o.Trust, now: time.Now}, err

@@ -86,7 +86,7 @@ func (v *serving) openJournal(ctx context.Context, s streams, p *bundles.Profile
 		return nil, err
 	}
 	if err := j.measured(registry); err != nil {
-		return nil, errors.Join(err, j.close("failed: "+err.Error()))
+		return nil, errors.Join(err, j.close(failed(err)))
 	}
 	log.Info("evidence is kept", "folder", v.evidence, "mode", e.Mode, "log", j.w.Origin(), "signer", j.w.Key().Fingerprint())
 	return j, nil

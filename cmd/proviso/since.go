@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"proviso.dev/proviso/bundles"
 	"proviso.dev/proviso/engine"
@@ -24,6 +27,11 @@ type earlier struct {
 	closer io.Closer
 	// then are the policies that were in force, by id.
 	then map[string]evidence.InForce
+	// notes is where those go.
+	notes io.Writer
+	// clusters are what those of this scan say they are, by their sources; other is set where one is another than it was.
+	clusters map[string]toldCluster
+	other    error
 }
 
 // since opens the evidence of the earlier scan, and tells the policies of it. What does not verify ends the scan before it
@@ -52,12 +60,37 @@ func (j *judging) since(s streams, to *bundles.Selection) (*earlier, error) {
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("--since %s: %w", j.sinceDir, err), closer.Close())
 	}
-	e.name, e.closer = j.sinceDir, closer
+	e.name, e.closer, e.notes, e.clusters = j.sinceDir, closer, s.err, map[string]toldCluster{}
 	if !e.Verified.Established {
 		fmt.Fprintf(s.err, "proviso: note: who signed %s is not established: name a key you trust with --trust\n", j.sinceDir)
 	}
+	if n := len(e.CutOff); n > 0 {
+		last := &e.CutOff[n-1]
+		fmt.Fprintf(s.err, "proviso: note: --since %s: the last scan that ended is that of %s; the one begun at %s is not compared with: %s\n",
+			j.sinceDir, e.At.UTC().Format(time.RFC3339), last.Start.UTC().Format(time.RFC3339), notDone(last))
+	}
+	if !slices.ContainsFunc(j.outputs, showsSince) && len(j.outputs) > 0 {
+		fmt.Fprintf(s.err, "proviso: note: --since %s: %s cannot show what changed since: give text or json, too\n", j.sinceDir, "-o "+strings.Join(j.outputs, " -o "))
+	}
 	to.With = map[string][]string{sinceParameter: {e.Verified.Producer.Origin}}
 	return e, nil
+}
+
+// showsSince reports whether an output says what changed.
+func showsSince(output string) bool {
+	format, _, _ := strings.Cut(output, "=")
+	return format == "text" || format == "json"
+}
+
+// notDone is why a scan counts for nothing that others are held against.
+func notDone(r *evidence.Run) string {
+	switch {
+	case !r.Closed:
+		return "it has no end, and still runs or was cut off"
+	case r.Reason != "done":
+		return "it " + printable(r.Reason)
+	}
+	return "it is not signed to its end"
 }
 
 // openEarlier reads from the policies it was judged by which they were.
@@ -107,6 +140,9 @@ func (e *earlier) compare(r engine.Report, set *engine.Set) engine.Report {
 	if e == nil {
 		return r
 	}
+	if e.other = e.sameClusters(r.Scope); e.other != nil {
+		return e.refused(r)
+	}
 	now := map[string]evidence.InForce{}
 	for _, p := range set.Policies() {
 		now[p.ID] = inForce(p.Digest, p.Params, p.Mode.String(), p.Unknown.String())
@@ -126,6 +162,9 @@ func (e *earlier) Close() error {
 func (e *earlier) Fact(ctx context.Context, q engine.FactQuery, about *engine.Subject) (any, engine.FactState, error) {
 	if e == nil {
 		return nil, engine.FactUnknown, errors.New("no earlier evidence was named: scan … --since DIR")
+	}
+	if e.other != nil {
+		return nil, engine.FactUnknown, fmt.Errorf("%w: %w", e.other, engine.ErrDoubtful)
 	}
 	return e.Previous.Fact(ctx, q, about)
 }

@@ -85,7 +85,7 @@ func holds(bundle []byte, seq uint64, leaf []byte) bool {
 func (w *Writer) found(ctx context.Context) error {
 	raw, err := os.ReadFile(w.path(evidence.ProducerFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := w.unused(); err != nil {
+		if err := unused(w.dir); err != nil {
 			return err
 		}
 		return w.make(ctx)
@@ -120,12 +120,12 @@ func (w *Writer) found(ctx context.Context) error {
 }
 
 // unused checks that nothing is in the folder but what a founding that was cut off left.
-func (w *Writer) unused() error {
-	return filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+func unused(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		name, err := filepath.Rel(w.dir, path)
+		name, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
 		}

@@ -72,16 +72,20 @@ func (w *Writer) list(size uint64) (*evidence.FileList, error) {
 		}
 		lines, cut := recordsUpTo(name, size)
 		f, read := w.read[name]
-		if read && !cut {
-			l.Files = append(l.Files, f)
-			return nil
-		}
 		if !cut {
 			lines = allLines
 		}
-		f, err := w.digest(name, lines)
+		if !read || cut {
+			var err error
+			if f, err = w.digest(name, lines); err != nil {
+				return err
+			}
+		}
+		if strings.HasPrefix(name, evidence.ObjectsDir+"/") && evidence.ObjectFile(f.Digest) != name {
+			return nil // it is not what its name says: nobody wrote it here
+		}
 		l.Files = append(l.Files, f)
-		return err
+		return nil
 	})
 	slices.SortFunc(l.Files, func(a, b evidence.File) int { return strings.Compare(a.Path, b.Path) })
 	return l, err

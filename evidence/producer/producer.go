@@ -10,7 +10,6 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -44,14 +43,18 @@ type Options struct {
 	// Wait is how long Blocking waits for a record.
 	Wait time.Duration
 	// Scope is what is to be judged, as the user named it; Run names the run.
-	Scope   []string
-	Run     string
-	Cluster *evidence.Cluster
-	Engine  evidence.Engine
+	Scope []string
+	Run   string
+	// Cluster is the one that everything is judged in. Clusters are all that something is judged in, with no UID where one does
+	// not say which it is: a log of one cluster takes no run of another, nor one that may be of another.
+	Cluster  *evidence.Cluster
+	Clusters []evidence.Cluster
+	Engine   evidence.Engine
 	// MaxBytes bounds the folder: where it is reached, the disk counts as full. Zero is no bound.
 	MaxBytes int64
-	// Next is the verifier key of the log that this one is handed over to; no other run opens a log that was.
-	Next string
+	// Next makes the log that this one is handed over to, and returns its verifier key. It is called when nobody else can write
+	// to this one, and nothing is recorded yet. No other run opens a log that was handed over.
+	Next func() (string, error)
 	// Heartbeat is the time between two Heartbeats; zero writes none.
 	Heartbeat time.Duration
 	// Counts says how many requests there were, and how many of them were dry runs. All else is counted by what is recorded.
@@ -85,6 +88,7 @@ type Writer struct {
 	folder, lock *os.File
 	started      time.Time
 	first        uint64
+	unclosed     bool
 
 	// quiet is held by what writes records and files beside them, and alone while a seal lists the files.
 	quiet sync.RWMutex
@@ -141,46 +145,30 @@ func Open(ctx context.Context, dir string, o Options) (*Writer, error) {
 }
 
 func open(ctx context.Context, dir string, o Options) (_ *Writer, err error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
-	key, err := evidence.NewKey(o.Signer.Public())
+	w, err := take(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	w := &Writer{dir: dir, o: o, key: key, room: make(chan struct{}), wake: make(chan struct{}, 1), committed: make(chan struct{}), still: func() {}, listing: func() {}}
-	if _, err := os.Stat(w.path(evidence.ProducerFile)); errors.Is(err, fs.ErrNotExist) {
-		if err := w.unused(); err != nil {
-			return nil, err // before anything of ours is put there
-		}
-	}
-	if w.folder, w.lock, err = lock(dir, w.path(evidence.LockFile)); err != nil {
-		return nil, err
-	}
+	o = w.o
 	defer func() {
 		if err != nil {
-			w.disk.close()
-			w.lock.Close()
-			w.folder.Close()
+			w.release()
 		}
 	}()
-	if err := w.found(ctx); err != nil {
-		return nil, err
-	}
 	r, err := w.recover()
 	if err != nil {
 		return nil, err
 	}
-	if here := o.Cluster; here != nil && here.UID != "" && r.cluster != "" && here.UID != r.cluster {
-		return nil, fmt.Errorf("it is evidence of the cluster with UID %s, and this is the one with UID %s: name a folder of its own", r.cluster, here.UID)
+	if err := o.within(r.cluster); err != nil {
+		return nil, err
 	}
 	if err := w.disk.reserve(dir); err != nil {
 		return nil, fmt.Errorf("reserve %d bytes for the last records: %w", reserved, err)
 	}
-	w.next, w.durable, w.first = r.position, r.position, r.seq
+	if err := o.handsOver(r.next); err != nil {
+		return nil, err
+	}
+	w.next, w.durable, w.first, w.unclosed = r.position, r.position, r.seq, r.unclosed
 	w.log = newLog(w, r)
 	go w.commit(r.lines)
 	w.started = w.now()
@@ -281,6 +269,11 @@ func (w *Writer) halt() error {
 	w.poke()
 	<-w.committed
 	w.log.halt()
+	return w.release()
+}
+
+// release leaves the folder to others.
+func (w *Writer) release() error {
 	return errors.Join(w.disk.close(), w.lock.Close(), w.folder.Close())
 }
 
@@ -300,6 +293,9 @@ func (w *Writer) Origin() string { return w.producer.Origin }
 
 // Key is the public key that signs the log.
 func (w *Writer) Key() *evidence.Key { return w.key }
+
+// Unclosed reports whether the run before has no Close, which is a hole for good.
+func (w *Writer) Unclosed() bool { return w.unclosed }
 
 // Stats are what is known of a Writer at an instant.
 type Stats struct {

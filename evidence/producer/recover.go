@@ -31,6 +31,8 @@ type recovered struct {
 	unclosed  bool
 	// cluster is the UID of the one that was named last.
 	cluster string
+	// next is the verifier key of the log that this one was handed over to.
+	next string
 
 	// all is the tree over all records, state what Tessera says of its own, bundle the entries it has for the records being
 	// read; last is the last record, tail those after the log's.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"proviso.dev/proviso/evidence"
@@ -41,9 +40,8 @@ func (r *recovered) line(w *Writer, raw []byte) error {
 		if err := evidence.Decode(raw, rec); err != nil {
 			return err
 		}
-		if rec.Key != nil && rec.Key.Next != w.o.Next {
-			origin, _, _ := strings.Cut(rec.Key.Next, "+")
-			return fmt.Errorf("the log was handed over to %s: name the folder of that one", origin)
+		if rec.Key != nil && rec.Key.Next != "" {
+			r.next = rec.Key.Next
 		}
 	}
 	at, err := timeOf(raw)

@@ -198,6 +198,16 @@ func TestAnotherCluster(t *testing.T) {
 	if _, err := producer.Open(t.Context(), dir, of("c-2")); err == nil || !strings.Contains(err.Error(), "the cluster with UID c-1, and this is the one with UID c-2: name a folder of its own") {
 		t.Errorf("another cluster: %v", err)
 	}
+	for what, c := range map[string]struct{ uid, want string }{
+		"of several, one of them another": {"c-2", "this is the one with UID c-2"},
+		"one that does not say which":     {"", "it cannot be established that this one is: let it read the namespace kube-system"},
+	} {
+		o := of("")
+		o.Clusters = []evidence.Cluster{{UID: "c-1"}, {UID: c.uid, Name: "prod"}}
+		if _, err := producer.Open(t.Context(), dir, o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	if after := snapshot(t, dir); after != before {
 		t.Error("what was refused was altered")
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 
 	"proviso.dev/proviso/engine"
 	"proviso.dev/proviso/evidence"
@@ -125,17 +127,39 @@ func (w *Writer) sealed(s *evidence.Seal) ([]byte, *evidence.FileList, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	before, err := os.ReadDir(w.path(evidence.SealsDir))
+	before, err := w.seals()
 	if err != nil {
 		return nil, nil, err
 	}
 	w.mu.Lock()
 	s.Counts = w.soFar(w.durable.counts)
 	w.mu.Unlock()
-	s.Producer, s.Origin, s.Number, s.Run, s.Kind, s.Cluster, s.Engine, s.Scope = w.producer.ID, w.producer.Origin, len(before)+1, w.o.Run, w.o.Kind, w.o.Cluster, w.o.Engine, w.o.Scope
+	s.Producer, s.Origin, s.Number, s.Run, s.Kind, s.Cluster, s.Engine, s.Scope = w.producer.ID, w.producer.Origin, before+1, w.o.Run, w.o.Kind, w.o.Cluster, w.o.Engine, w.o.Scope
 	s.Started, s.Finished, s.First, s.Size, s.Root = w.started, w.now(), w.first, head.Size, head.Root
 	list, err := w.list(head.Size)
 	return checkpoint, list, err
+}
+
+// seals is the number of the newest seal. What else somebody put beside the seals is none, and may be taken away again; an
+// empty folder gives way to the seal.
+func (w *Writer) seals() (int, error) {
+	found, err := os.ReadDir(w.path(evidence.SealsDir))
+	if err != nil {
+		return 0, err
+	}
+	var numbers []int
+	for _, d := range found {
+		if n, err := strconv.Atoi(d.Name()); err == nil && n > 0 && d.IsDir() && evidence.SealDir(n) == evidence.SealsDir+"/"+d.Name() {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	for _, n := range slices.Backward(numbers) {
+		if files, err := os.ReadDir(w.path(evidence.SealDir(n))); err != nil || len(files) > 0 {
+			return n, err
+		}
+	}
+	return 0, nil
 }
 
 // place makes the folder of a seal, whole or not at all.
@@ -153,6 +177,9 @@ func (w *Writer) place(dir string, files map[string][]byte) error {
 			return err
 		}
 		w.disk.bytes.Add(int64(len(text)))
+	}
+	if is, err := os.Lstat(w.path(dir)); err == nil && is.IsDir() {
+		_ = os.Remove(w.path(dir)) // one that is not empty is in the way
 	}
 	if err := os.Rename(made, w.path(dir)); err != nil {
 		return err

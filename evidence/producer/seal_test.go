@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -242,31 +243,60 @@ func TestSealReadsWhatIsDoneOnce(t *testing.T) {
 	}
 }
 
-// What somebody else put into the folder is not sealed: who takes it away again has the evidence as it was.
+// What somebody else put into the folder is not sealed, and no seal is numbered by it: who takes it away again has the evidence
+// as it was.
 func TestSealsItsOwnFiles(t *testing.T) {
 	k, dir := newKey(t), t.TempDir()
 	w := open(t, dir, serving(k, producer.Strict))
 	judge(t, w, 2)
-	strange := filepath.Join(dir, "NOTES.txt")
-	if err := os.WriteFile(strange, []byte("mine"), 0o600); err != nil {
+	if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
 		t.Fatal(err)
+	}
+	strange := []string{"NOTES.txt", "seals/.DS_Store", "seals/backup/files.json", "seals/0000007/files.json", "seals/-00001/files.json", "objects/" + strings.Repeat("a", 64), "objects/" + strings.Repeat("Z", 64)}
+	empty := []string{"seals/emptydir", "seals/000002", "seals/000004"}
+	for _, name := range append(strange, empty...) {
+		at := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(empty, name) {
+			if err := os.Mkdir(at, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.WriteFile(at, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := w.Close(t.Context(), "done"); err != nil {
 		t.Fatal(err)
 	}
 	w = open(t, dir, serving(k, producer.Strict))
-	if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := w.Seal(t.Context(), evidence.Seal{}, nil, wrapped(k)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := w.Close(t.Context(), "done"); err != nil {
 		t.Fatal(err)
 	}
 	v, err := evidence.Verify(os.DirFS(dir), evidence.Options{Now: time.Now()})
-	if err != nil || len(v.Problems) != 1 || v.Problems[0].Code != evidence.FileUnlisted {
-		t.Errorf("with it: %v: %+v", err, v)
-	}
-	if err := os.Remove(strange); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
-	verified(t, dir)
+	for _, p := range v.Problems {
+		if !slices.Contains(strange, p.Place) {
+			t.Errorf("with what is strange: %s", p)
+		}
+	}
+	for _, name := range strange {
+		if !slices.ContainsFunc(v.Problems, func(p evidence.Problem) bool { return p.Place == name }) {
+			t.Errorf("nothing is said of %s", name)
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v := verified(t, dir); v.Seals != 3 {
+		t.Errorf("%d seals", v.Seals)
+	}
 }
