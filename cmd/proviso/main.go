@@ -108,7 +108,10 @@ Start with: proviso demo`,
 			c.Args = cobra.ArbitraryArgs
 		}
 	}
-	eachOnce(root)
+	// To complete a line cobra parses it twice.
+	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
+		eachOnce(root)
+	}
 	return root
 }
 
