@@ -90,7 +90,9 @@ func TestFiles(t *testing.T) {
 			f.edit(name, func(b []byte) []byte { return b[:n] })
 			see(fmt.Sprintf("%s cut to %d bytes", name, n), f)
 			f.edit(name, func(b []byte) []byte { return append(b, make([]byte, size-n)...) })
-			see(fmt.Sprintf("%s with zeros from byte %d on", name, n), f)
+			if !bytes.Equal(f[name].Data, whole[name].Data) { // a hash may end in zeros
+				see(fmt.Sprintf("%s with zeros from byte %d on", name, n), f)
+			}
 		}
 		for _, other := range whole.names() {
 			if !bytes.Equal(whole[name].Data, whole[other].Data) {
