@@ -169,7 +169,7 @@ func TestAnAliasBombIsRefusedAtOnce(t *testing.T) {
 	}
 	began := time.Now()
 	got := read(bomb, decode.Limits{})
-	if took := time.Since(began); len(got) != 1 || !strings.Contains(fmt.Sprint(got[0]), "aliases expand to too many values") || took > 10*time.Second {
+	if took := time.Since(began); len(got) != 1 || !strings.Contains(fmt.Sprint(got[0]), "aliases expand to too many values") || took > time.Second {
 		t.Errorf("after %v: %v", took, got)
 	}
 }

@@ -132,7 +132,7 @@ func TestStops(t *testing.T) {
 			in.Subject.Object["json"] = "[" + strings.Repeat("[],", 200_000) + "1]"
 			start := time.Now()
 			grew := peak(func() { got, err = r.Eval(ctx, in) })
-			if took := time.Since(start); took > 5*limit || grew > 300 {
+			if took := time.Since(start); took > limit+limit/2 || grew > 300 {
 				t.Errorf("it took %v and %d MiB", took, grew)
 			}
 			switch {
@@ -154,7 +154,7 @@ func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	time.AfterFunc(50*time.Millisecond, func() { cancel(why) })
 	start := time.Now()
-	if _, err := r.Eval(ctx, input()); !errors.Is(err, why) || time.Since(start) > 10*time.Second {
+	if _, err := r.Eval(ctx, input()); !errors.Is(err, why) || time.Since(start) > time.Second {
 		t.Errorf("got %v after %v", err, time.Since(start))
 	}
 }
